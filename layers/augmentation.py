@@ -1,0 +1,63 @@
+"""The one base of our augmentation layers: a thin layer over a pure function of images and seeds."""
+
+import keras
+from keras import ops
+
+from .base import seed_generator
+from .draws import image_seeds
+
+
+class Augmentation(keras.layers.Layer):
+    """Changes images in training, one draw an image; the identity elsewhere.
+
+    A subclass implements `augment(images, seeds)`: float images of shape (n, height, width, channels) or channels
+    first, int32 seeds of shape (n,). Integers come in, the compute dtype goes out.
+
+    `training=True` is the default, as in Keras's own augmentation: with None, `dataset.map(layer)` would silently
+    return its input. `model.predict` and `layer(x, training=False)` change nothing but the dtype.
+
+    The layer's own seeds come from its `seed`; `layer.transform(images, seed)` is the pure function, with a seed for
+    the batch or one for each image.
+    """
+
+    def __init__(self, seed=None, data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.seed_generator = seed_generator(seed, type(self).__name__)
+        self.data_format = keras.config.image_data_format() if data_format is None else data_format
+        if self.data_format not in ("channels_first", "channels_last"):
+            raise ValueError(
+                f"{type(self).__name__}: expected data_format to be 'channels_last' or 'channels_first', "
+                f"received {data_format!r}."
+            )
+
+    def call(self, images, training=True):
+        """Images of shape (n, h, w, c) or (h, w, c), any dtype, in; the same shape in the compute dtype out."""
+        if not training:
+            return ops.cast(images, self.compute_dtype)
+        return self.transform(images, self.seed_generator)
+
+    def transform(self, images, seed):
+        """The pure function: changes `images` by `seed` (an integer, or int32 of shape (n,)), whatever the phase."""
+        images = ops.cast(ops.convert_to_tensor(images), self.compute_dtype)
+        rank = len(images.shape)
+        if rank not in (3, 4):
+            raise ValueError(
+                f"{type(self).__name__}: expected a batch of images (rank 4) or one image (rank 3), "
+                f"received shape {tuple(images.shape)}."
+            )
+        batch = images if rank == 4 else ops.expand_dims(images, 0)
+        batch = self.augment(batch, image_seeds(seed, ops.shape(batch)[0]))
+        return ops.cast(batch if rank == 4 else ops.squeeze(batch, 0), self.compute_dtype)
+
+    def augment(self, images, seeds):
+        """To be implemented by a subclass; see the class."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement augment(images, seeds).")
+
+    def compute_output_shape(self, input_shape):
+        """Same shape as the input."""
+        return input_shape
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "seed": self.seed, "data_format": self.data_format}

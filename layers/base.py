@@ -1,0 +1,44 @@
+"""What all our layers share: registration, and noise that differs between replicas."""
+
+import keras
+
+register = keras.saving.register_keras_serializable("convcraft")
+
+
+class SeedGenerator(keras.random.SeedGenerator):
+    """Keras's seed generator, with a stream of its own for each replica of a `tf.distribute` strategy.
+
+    Under a strategy every replica holds a copy of the same state, and Keras 3.15 draws the same numbers from all of
+    them: noise and dropout masks are then equal across GPUs. Here the replica's number is folded into the seed.
+    """
+
+    # Large and odd: with a small stride, one replica's stream would be another's, a few steps later.
+    STRIDE = 0x3779B1
+
+    def next(self, ordered=True):
+        """Returns the next seed, an integer tensor of shape (2,), and moves the state on."""
+        seed = super().next(ordered)
+        replica = replica_id()
+        if replica is None:
+            return seed
+        offset = keras.ops.stack([keras.ops.cast(replica, seed.dtype) * self.STRIDE, keras.ops.zeros((), seed.dtype)])
+        return seed + offset
+
+
+def replica_id():
+    """The number of the replica this code is traced for, or None where there is only one."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return None
+    return context.replica_id_in_sync_group
+
+
+def seed_generator(seed, layer):
+    """A `SeedGenerator` for `layer`, or a clear error if `seed` is neither an integer nor None."""
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise ValueError(f"{layer}: expected seed to be an integer or None, received {seed!r}.")
+    return SeedGenerator(seed)

@@ -1,0 +1,93 @@
+"""Rotation, zoom and shift in one resampling."""
+
+import numpy as np
+from keras import ops
+
+from .augmentation import Augmentation
+from .base import register
+from .draws import uniform
+
+
+@register
+class RandomAffine(Augmentation):
+    """Rotates, scales and shifts each image by its own draw, with a single interpolation.
+
+    Keras's RandomRotation, RandomZoom and RandomTranslation in a row resample, and blur, three times.
+
+    Args:
+        rotation: largest angle in degrees, drawn uniformly from [-rotation, rotation].
+        zoom: largest relative change of size; .1 draws a factor from [1/1.1, 1.1], uniformly in its logarithm.
+        shift: largest shift as a share of the height and of the width, drawn for each.
+        flip: whether to mirror left and right, half of the time.
+        fill_mode: what lies outside: "nearest", "constant", "reflect" or "wrap" (see `keras.ops.image`).
+        fill_value: for "constant".
+        seed: integer or None.
+        data_format: "channels_last", "channels_first", or None for Keras's default.
+
+    Call: `(images, training=True)`; (n, h, w, c) or (h, w, c), any dtype and range; the same shape in the compute
+    dtype. Bilinear.
+
+    Example:
+        >>> RandomAffine(rotation=10, shift=0.1, seed=1)(np.zeros((2, 8, 8, 1), "uint8")).shape == (2, 8, 8, 1)
+        True
+    """
+
+    def __init__(
+        self,
+        rotation=0.0,
+        zoom=0.0,
+        shift=0.0,
+        flip=False,
+        fill_mode="nearest",
+        fill_value=0.0,
+        seed=None,
+        data_format=None,
+        **kwargs,
+    ):
+        super().__init__(seed=seed, data_format=data_format, **kwargs)
+        for name, value in (("rotation", rotation), ("zoom", zoom), ("shift", shift)):
+            if value < 0:
+                raise ValueError(f"RandomAffine: expected {name} to be at least 0, received {value}.")
+        if fill_mode not in ("nearest", "constant", "reflect", "wrap"):
+            raise ValueError(
+                f"RandomAffine: expected fill_mode 'nearest', 'constant', 'reflect' or 'wrap', received {fill_mode!r}."
+            )
+        self.rotation = rotation
+        self.zoom = zoom
+        self.shift = shift
+        self.flip = flip
+        self.fill_mode = fill_mode
+        self.fill_value = fill_value
+
+    def augment(self, images, seeds):
+        """The pure function: one draw of angle, factor, shifts and mirroring for each image."""
+        first = self.data_format == "channels_first"
+        height, width = ops.shape(images)[2:4] if first else ops.shape(images)[1:3]
+        return ops.image.affine_transform(
+            images,
+            self.matrices(seeds, height, width),
+            interpolation="bilinear",
+            fill_mode=self.fill_mode,
+            fill_value=self.fill_value,
+            data_format=self.data_format,
+        )
+
+    def matrices(self, seeds, height, width):
+        """float32 (n, 8): for each output pixel the input pixel to take, as in `keras.ops.image.affine_transform`."""
+        draw = uniform(seeds, 5, -1.0, 1.0)
+        angle = draw[:, 0] * (self.rotation * np.pi / 180)
+        factor = ops.exp(draw[:, 1] * float(np.log1p(self.zoom)))
+        mirror = ops.where(draw[:, 4] < 0, -1.0, 1.0) if self.flip else ops.ones_like(angle)
+        height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
+        cos, sin = ops.cos(angle) / factor, ops.sin(angle) / factor
+        a, b, c, d = cos * mirror, -sin * mirror, sin, cos
+        x, y = (width - 1) / 2, (height - 1) / 2  # about the centre
+        right = x - a * x - b * y + draw[:, 2] * self.shift * width
+        down = y - c * x - d * y + draw[:, 3] * self.shift * height
+        zero = ops.zeros_like(angle)
+        return ops.stack([a, b, right, c, d, down, zero, zero], axis=1)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        names = ("rotation", "zoom", "shift", "flip", "fill_mode", "fill_value")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

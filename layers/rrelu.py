@@ -1,0 +1,68 @@
+"""Randomized leaky ReLU (Xu et al. 2015, arXiv 1505.00853)."""
+
+import keras
+from keras import ops
+
+from .base import register, seed_generator
+
+
+@register
+class RReLU(keras.layers.Layer):
+    """Multiplies negative inputs by a random slope in training, by a fixed one at inference.
+
+    The noise is a regularizer: meant for small data sets. Two conventions exist, and they are different
+    distributions. This class draws the slope itself, as PyTorch and tensorflow-addons do, and its slope at inference
+    is the mean, (lower + upper) / 2. The paper divides by a in U(3, 8) and at inference by 5.5, a slope of 2/11,
+    which is not the mean of 1/a: `RReLU.paper(3, 8)`.
+
+    Args:
+        lower: smallest slope, at least 0. Default 1/8.
+        upper: largest slope, at least `lower`. Default 1/3.
+        divide: whether `lower` and `upper` bound a divisor instead (then `lower` must be positive).
+        seed: integer or None.
+
+    Call: `(inputs, training=None)`; any shape, floating dtype; the same shape and dtype out. One draw an element.
+
+    Example:
+        >>> float(RReLU()(np.array([-1.0], "float32"))[0])  # tensorflow-addons' value, too
+        -0.2291666716337204
+
+    Reference:
+        Xu, Wang, Chen, Li 2015, "Empirical Evaluation of Rectified Activations", section 2.4.
+    """
+
+    def __init__(self, lower=1 / 8, upper=1 / 3, divide=False, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= lower <= upper or (divide and lower == 0):
+            bounds = "0 < lower <= upper (divisors)" if divide else "0 <= lower <= upper"
+            raise ValueError(f"RReLU: expected {bounds}, received lower={lower}, upper={upper}.")
+        self.lower = lower
+        self.upper = upper
+        self.divide = divide
+        self.seed = seed
+        self.seed_generator = seed_generator(seed, "RReLU")
+        self.supports_masking = True
+
+    @classmethod
+    def paper(cls, lower=3, upper=8, **kwargs):
+        """The paper's convention: negative inputs are divided by a in U(lower, upper)."""
+        return cls(lower, upper, divide=True, **kwargs)
+
+    def call(self, inputs, training=None):
+        """Applies the activation; see the class."""
+        if training:
+            drawn = keras.random.uniform(
+                ops.shape(inputs), self.lower, self.upper, dtype=inputs.dtype, seed=self.seed_generator
+            )
+        else:
+            drawn = (self.lower + self.upper) / 2
+        return ops.where(inputs >= 0, inputs, inputs / drawn if self.divide else inputs * drawn)
+
+    def compute_output_shape(self, input_shape):
+        """Same shape as the input."""
+        return input_shape
+
+    def get_config(self):
+        """The constructor's arguments."""
+        config = {"lower": self.lower, "upper": self.upper, "divide": self.divide, "seed": self.seed}
+        return {**super().get_config(), **config}

@@ -1,0 +1,259 @@
+"""From stored images to the batches that `fit` and `evaluate` take, reproducible to the bit.
+
+A `Source` gives images by index. A `Feed` decides which index stands where in which epoch: a pure function of
+(seed, epoch), so that a run that was killed goes on exactly where it stopped. Augmentation draws from per-image
+seeds, a pure function of (seed, epoch, index), so that neither order nor parallel work can change an image's draw.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from .images import resize
+
+Augment = Callable[[Any, Any], Any]
+# (float32 images [n, h, w, c], int32 seeds [n]) -> images: pure, in TensorFlow's graph or on NumPy arrays
+
+MEMORY_LIMIT = 2**30
+"""Bytes of decoded images that are kept in memory; a larger set is decoded, or resized, batch by batch."""
+
+
+class Source(Protocol):
+    """Images by index: what a `Feed` needs to know of a data set."""
+
+    labels: np.ndarray
+    image_shape: tuple[int, int, int]
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns float32 images 0-255 (n, h, w, c) and int32 labels (n,)."""
+
+    def subset(self, indices: np.ndarray) -> "Source":
+        """Returns the source of these images only, in this order."""
+
+
+class ArraySource:
+    """Images in memory.
+
+    Args:
+        images: (n, h, w, c), uint8 or float32, 0-255.
+        labels: int32 (n,).
+        size: (height, width) to resize to, or None. Resized at once, or batch by batch where the result
+            would exceed `MEMORY_LIMIT`; the values are the same.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, size: tuple[int, int] | None = None):
+        self.labels = labels
+        self.size = size or (images.shape[1], images.shape[2])
+        self.image_shape = (*self.size, images.shape[3])
+        self.images = images
+        if len(images) * int(np.prod(self.image_shape)) * images.itemsize <= MEMORY_LIMIT:
+            self.images = self._resized(images)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns float32 images 0-255 (n, h, w, c) and int32 labels (n,)."""
+        return self._resized(self.images[indices]).astype(np.float32), self.labels[indices]
+
+    def subset(self, indices: np.ndarray) -> "ArraySource":
+        """Returns the source of these images only, in this order."""
+        return ArraySource(self.images[indices], self.labels[indices], self.size)
+
+    def _resized(self, images: np.ndarray) -> np.ndarray:
+        if images.shape[1:3] == self.size:
+            return images
+        return np.stack([resize(image, self.size) for image in images])
+
+
+def image_seeds(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
+    """Returns one seed an image, int32 in [0, 2^31), from (run seed, epoch, sample index) alone.
+
+    Example:
+        >>> image_seeds(0, 1, np.array([5, 6])).tolist() == [int(image_seeds(0, 1, np.array([i]))[0]) for i in (5, 6)]
+        True
+    """
+    state = _splitmix64(np.full(np.shape(indices), np.uint64(seed % 2**64)))
+    state = _splitmix64(state ^ np.uint64(epoch))
+    state = _splitmix64(state ^ np.asarray(indices).astype(np.uint64))
+    return (state >> np.uint64(33)).astype(np.int32)
+
+
+def _splitmix64(x: np.ndarray) -> np.ndarray:
+    # Steele, Lea, Flood 2014; arithmetic is modulo 2^64, as NumPy's arrays wrap
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+class Feed:
+    """Batches of a source, in an order that depends on (seed, epoch) alone.
+
+    For training (`shuffle=True`) every batch is full: the last is filled from the beginning of the same epoch's
+    order, so that no image is lost, no replica starves and batch normalization never sees a batch of one. For
+    evaluation (`shuffle=False`) the order is the source's and the last batch is short.
+
+    Args:
+        source: what to read.
+        batch_size: images a batch; at most the source's length, then rounded up to `multiple_of`.
+        shuffle: True for training, False for evaluation.
+        seed: of order and augmentation, >= 0.
+        augment: `(float32 images [n, h, w, c], int32 seeds [n]) -> images`, pure; applied in TensorFlow's graph,
+            elsewhere to NumPy batches.
+        multiple_of: number of replicas. In evaluation, the last batch is padded to a multiple by its row 0, and
+            every batch carries float32 weights: 1, and 0 for padding.
+        auto_epoch: advance `epoch` with every pass, for a feed whose epoch nobody sets.
+
+    Attributes:
+        epoch: read when a pass begins.
+        start: first batch of a pass. Read by `dataset()`, because `fit` asks its data once for the number of
+            steps: resume the broken epoch in one call of `fit`, then set `start = 0` and go on with another.
+        steps: batches of a whole epoch.
+
+    Example:
+        >>> source = ArraySource(np.zeros((5, 2, 2, 1), "uint8"), np.arange(5, dtype="int32"))
+        >>> [labels.tolist() for _, labels in Feed(source, 2, shuffle=False).numpy()]
+        [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        augment: Augment | None = None,
+        multiple_of: int = 1,
+        auto_epoch: bool = False,
+    ):
+        if batch_size < 1 or multiple_of < 1:
+            raise ValueError(
+                f"Expected batch_size >= 1 and multiple_of >= 1, received {batch_size} and {multiple_of}."
+            )
+        if seed < 0:
+            raise ValueError(f"Expected seed >= 0, received seed={seed}.")
+        if len(source) == 0:
+            raise ValueError("Expected a source with images, received an empty one.")
+        self.source = source
+        self.batch_size = -(-min(batch_size, len(source)) // multiple_of) * multiple_of
+        self.shuffle = shuffle
+        self.seed = seed
+        self.augment = augment
+        self.multiple_of = multiple_of
+        self.auto_epoch = auto_epoch
+        self.weighted = multiple_of > 1 and not shuffle
+        self.steps = -(-len(source) // self.batch_size)
+        self.epoch = 0
+        self.start = 0
+        self._batches: tuple[int, list[np.ndarray]] | None = None
+
+    def indices(self, epoch: int | None = None) -> list[np.ndarray]:
+        """Returns the indices of each batch of an epoch (None: the current one), padding left out."""
+        epoch = self.epoch if epoch is None else epoch
+        cached = self._batches
+        if cached is None or cached[0] != epoch:
+            order = np.arange(len(self.source))
+            if self.shuffle:
+                order = np.random.default_rng([self.seed, epoch]).permutation(order)
+                order = np.resize(order, self.steps * self.batch_size)  # goes round
+            cached = epoch, np.split(order, range(self.batch_size, len(order), self.batch_size))
+            self._batches = cached
+        return cached[1]
+
+    def numpy(self, epoch: int | None = None) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yields NumPy batches of an epoch (None: the current one) from batch `start` on."""
+        epoch = self.epoch if epoch is None else epoch
+        for indices in self.indices(epoch)[self.start :]:
+            yield self._batch(indices, epoch)
+
+    def dataset(self) -> Any:
+        """Returns what `fit` and `evaluate` take: a tf.data.Dataset on TensorFlow, else a keras PyDataset."""
+        import keras
+
+        return self._tensorflow() if keras.backend.backend() == "tensorflow" else self._py_dataset()
+
+    def _batch(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, ...]:
+        real = len(indices)
+        indices = self._pad(indices)
+        images, labels = self.source.batch(indices)
+        if self.augment is not None:
+            images = np.asarray(self.augment(images, image_seeds(self.seed, epoch, indices)), np.float32)
+        if not self.weighted:
+            return images, labels
+        return images, labels, (np.arange(len(indices)) < real).astype(np.float32)
+
+    def _pad(self, indices: np.ndarray) -> np.ndarray:
+        return np.append(indices, np.repeat(indices[:1], -len(indices) % self.multiple_of))
+
+    def _begin(self) -> int:
+        epoch = self.epoch
+        if self.auto_epoch:
+            self.epoch += 1
+        return epoch
+
+    def _tensorflow(self) -> Any:
+        import tensorflow as tf
+
+        start = self.start
+        shape = (self.batch_size if self.shuffle else None, *self.source.image_shape)
+
+        def index_batches() -> Iterator[tuple[np.ndarray, ...]]:
+            epoch = self._begin()
+            for real in self.indices(epoch)[start:]:
+                indices = self._pad(real)
+                weights = (np.arange(len(indices)) < len(real)).astype(np.float32)
+                yield indices, image_seeds(self.seed, epoch, indices), weights
+
+        def load(indices, seeds, weights):
+            images, labels = tf.numpy_function(self.source.batch, [indices], [tf.float32, tf.int32], stateful=False)
+            images = tf.ensure_shape(images, shape)
+            labels = tf.ensure_shape(labels, shape[:1])
+            if self.augment is not None:
+                images = tf.ensure_shape(self.augment(images, seeds), shape)
+            return (images, labels, weights) if self.weighted else (images, labels)
+
+        vector = [tf.TensorSpec(shape[:1], dtype) for dtype in (tf.int64, tf.int32, tf.float32)]
+        dataset = tf.data.Dataset.from_generator(index_batches, output_signature=tuple(vector))
+        dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(self.steps - start))
+        options = tf.data.Options()
+        # there are no files to deal out between workers, and by default tf.data says so at length
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+    def _py_dataset(self) -> Any:
+        import keras
+
+        feed, start = self, self.start
+
+        class Batches(keras.utils.PyDataset):
+            def __len__(self):
+                return feed.steps - start
+
+            def __getitem__(self, step):
+                return feed._batch(feed.indices()[start + step], feed.epoch)
+
+            def __iter__(self):
+                for step in range(len(self)):
+                    yield self[step]
+                self.on_epoch_end()
+
+            def on_epoch_end(self):
+                feed._begin()
+
+        return Batches()
+
+
+def hash_arrays(*arrays: np.ndarray) -> str:
+    """Returns the SHA-256, in hex, of the arrays' dtypes, shapes and values."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,0 +1,170 @@
+"""`report.html`: all that a run found, in one file that opens anywhere.
+
+The page needs no network, no script and no server: charts are inline SVG, pictures are data URIs. It follows the
+reader's light or dark theme, fits a phone and prints. `convcraft report RUN` writes it again from the run's files, so
+nothing here imports Keras or TensorFlow. A run that has not finished is reported as far as it came.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from . import report_sections, report_tables
+from .report_format import duration, integer, is_number, keep, large, moment, number, percent, plural, text
+from .report_run import SPLITS, Record, read, wilson
+from .report_style import CSS
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="generator" content="convcraft">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>{css}</style>
+</head>
+<body>
+<header>{header}</header>
+{nav}
+<main>{main}</main>
+<footer>{footer}</footer>
+</body>
+</html>
+"""
+
+
+def write(directory: str | os.PathLike[str]) -> Path:
+    """Writes `report.html` into a run directory and returns its path.
+
+    Args:
+        directory: holds `config.json`, and `history.jsonl`, `metrics.json`, `predictions.npz` as far as the run came.
+
+    Example:
+        >>> path = write("runs/squeezenet_digits")  # doctest: +SKIP
+    """
+    record = read(Path(directory))
+    path = record.directory / "report.html"
+    partial = path.with_name(".report.html.partial")
+    partial.write_text(_page(record), "utf-8")
+    partial.replace(path)
+    return path
+
+
+def _page(record: Record) -> str:
+    sections = {
+        "Curves": report_sections.learning(record),
+        "Confusion": report_sections.confusion(record),
+        "Classes": report_sections.classes(record),
+        "Mistakes": report_sections.mistakes(record),
+        "Calibration": report_sections.certainty(record),
+        "Data": report_tables.data(record),
+        "Configuration": report_tables.configuration(record),
+        "Environment": report_tables.environment(record),
+    }
+    sections = {title: content for title, content in sections.items() if content}
+    anchors = {}
+    links = "".join(f'<li><a href="#{anchors.get(t, t.lower())}">{t}</a></li>' for t in sections)
+    return PAGE.format(
+        title=text(f"{_title(record)}: a convcraft run"),
+        css=CSS,
+        header=_header(record),
+        nav=f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
+        main="\n".join(sections.values()),
+        footer=_footer(record),
+    )
+
+
+def _title(record: Record) -> str:
+    return str(record.config.get("recipe") or record.directory.resolve().name)
+
+
+def _header(record: Record) -> str:
+    model, data = record.config.get("model") or {}, record.config.get("data") or {}
+    what = " on ".join(text(part["name"]) for part in (model, data) if part.get("name"))
+    if record.starts and record.starts[0].get("time"):
+        what += f"{' · ' if what else ''}{text(moment(record.starts[0]['time']))}"
+    notes = "".join(f'<p class="note">{text(note)}</p>' for note in [*_missing(record), *record.notes])
+    command = record.config.get("command")
+    again = f'<h3>Run it again</h3><pre tabindex="0"><code>{text(command)}</code></pre>' if command else ""
+    return (
+        f'<p class="kicker">convcraft run</p><h1>{text(_title(record))}</h1><p class="muted">{what}</p>'
+        f'<dl class="tiles">{"".join(_tiles(record))}</dl>{notes}{_split_table(record)}{again}'
+    )
+
+
+def _missing(record: Record) -> list[str]:
+    """What the reader looks for and will not find, with the reason."""
+    planned = (record.config.get("config") or {}).get("epochs")
+    done = f"{len(record.epochs)} of {planned}" if isinstance(planned, int) else str(len(record.epochs))
+    if not record.splits:
+        return [f"This run has not finished ({done} epochs): there is no final result yet."]
+    if not record.predictions and not (record.directory / "predictions.npz").exists():
+        return ["predictions.npz is missing: no confusion matrix, no scores of the classes, no pictures."]
+    return []
+
+
+def _tiles(record: Record) -> list[str]:
+    tiles = []
+    for split, measured in list(record.splits.items())[:1]:
+        word = SPLITS.get(split, split).capitalize()
+        if is_number(measured.get("accuracy")):
+            interval = _interval(measured)
+            about = f"95 % interval {interval}, n = {integer(measured['n'])}" if interval else ""
+            tiles.append(_tile(f"{word} accuracy", percent(measured["accuracy"]), about, first=True))
+        tiles.append(_tile(f"{word} loss", _number(measured["loss"])))
+    model = record.config.get("model") or {}
+    if is_number(model.get("parameters")):
+        frozen = model["parameters"] - model.get("trainable", model["parameters"])
+        operations = (
+            f"{large(model['multiply_adds'])} multiply-adds" if is_number(model.get("multiply_adds")) else ""
+        )
+        about = ", ".join(filter(None, [f"{integer(frozen)} not trained" if frozen else "", operations]))
+        tiles.append(_tile("Parameters", integer(model["parameters"]), about))
+    seconds = record.metrics.get("seconds")
+    if is_number(seconds):
+        tiles.append(_tile("Wall time", duration(seconds), plural(len(record.epochs), "epoch")))
+    elif record.epochs:
+        spent = sum(epoch["seconds"] for epoch in record.epochs if is_number(epoch.get("seconds")))
+        tiles.append(_tile("Time so far", duration(spent), plural(len(record.epochs), "epoch")))
+    return tiles
+
+
+def _tile(title: str, value: str, about: str = "", *, first: bool = False) -> str:
+    more = f"<dd>{text(about)}</dd>" if about else ""
+    return f"<div{' class=first' if first else ''}><dt>{text(title)}</dt><dd>{keep(value)}</dd>{more}</div>"
+
+
+def _interval(measured: dict[str, Any]) -> str:
+    """Wilson's 95 % interval of an accuracy, "" where the number of images is unknown."""
+    if not measured.get("n") or not is_number(measured.get("accuracy")):
+        return ""
+    low, high = wilson(measured["accuracy"], measured["n"])
+    return f"{percent(low).removesuffix(' %')} to {percent(high)}"
+
+
+def _split_table(record: Record) -> str:
+    if len(record.splits) < 2:
+        return ""
+    rows = [
+        [
+            text(SPLITS.get(split, split)),
+            percent(measured["accuracy"]) if is_number(measured.get("accuracy")) else "–",
+            _interval(measured) or "–",
+            _number(measured["loss"]),
+            integer(measured["n"]) if is_number(measured.get("n")) else "–",
+        ]
+        for split, measured in record.splits.items()
+    ]
+    head = ["split", ">accuracy", ">95 % interval", ">loss", ">images"]
+    return report_sections.scroll("Results", report_sections.table("", head, rows))
+
+
+def _number(value: Any) -> str:
+    return number(value) if isinstance(value, (int, float)) else "not a number"
+
+
+def _footer(record: Record) -> str:
+    version = record.config.get("convcraft")
+    return f"Written by convcraft{' ' + text(version) if version else ''} from the files of this run. No network was used."

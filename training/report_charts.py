@@ -1,0 +1,259 @@
+"""The charts of `report.html`: SVG written by hand, so that they follow the page's theme and its width."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .report_format import integer, is_number, number, percent, plural, text
+from .report_style import LEVELS
+
+WIDTH = 380  # of a chart in its own units; on a phone one unit is a little less than a pixel
+LEFT, RIGHT, BOTTOM = 44, 76, 34  # margins: tick labels, direct labels, epochs
+DOTS = 40  # epochs up to which every measurement is marked
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve: `kind` is train, val or only; one value an epoch, None or NaN where there is none."""
+
+    kind: str
+    label: str
+    values: Sequence[float | None]
+
+    def points(self) -> list[tuple[int, float]]:
+        """(number of finished epochs, value) of what can be drawn."""
+        return [(x, float(y)) for x, y in enumerate(self.values, 1) if y is not None and is_number(y)]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From a value to its place; `ticks` lie inside."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
+        return self.start + (self.end - self.start) * (value - low) / (high - low)
+
+
+def linear_ticks(low: float, high: float, count: int = 4) -> list[float]:
+    """Round numbers from at or below `low` to at or above `high`, about `count` steps apart."""
+    span = (high - low) or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / count))
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if span / count <= power * m * (1 + 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [
+        round(i * step, 12 - math.floor(math.log10(step))) for i in range(first, max(last, first + 1) + 1)
+    ]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten around the range, at most six of them."""
+    first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
+    step = math.ceil((last - first) / 5) or 1
+    return [10.0**i for i in range(first, last + step, step)]
+
+
+def wants_log(values: list[float]) -> bool:
+    """Whether most of a curve would lie flat on the axis of a linear scale."""
+    return min(values) > 0 and max(values) > 100 * min(values) and float(np.median(values)) < max(values) / 10
+
+
+def epoch_ticks(epochs: int) -> list[int]:
+    """Round epochs from 0 to at most `epochs`."""
+    return [int(t) for t in linear_ticks(0, epochs) if t <= epochs and t == int(t)]
+
+
+def spread(wanted: list[float], gap: float, low: float, high: float) -> list[float]:
+    """Moves label positions apart until they are `gap` from each other, inside `low` to `high`."""
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    placed = list(wanted)
+    for earlier, later in zip(order, order[1:], strict=False):
+        if (missing := gap - (placed[later] - placed[earlier])) > 0:
+            placed[earlier] -= missing / 2
+            placed[later] += missing / 2
+    shift = max(0.0, low - min(placed)) - max(0.0, max(placed) - high)
+    return [place + shift for place in placed]
+
+
+def curves(
+    title: str,
+    lines: list[Line],
+    *,
+    share: bool = False,
+    best: tuple[Line, str] | None = None,
+    resumed: Iterable[float] = (),
+    height: int = 210,
+) -> str:
+    """A chart over the epochs; `share` shows percentages, `best` is the line to mark and "lowest" or "highest"."""
+    lines = [line for line in lines if line.points()]
+    show = percent if share else number
+    epochs = max(len(line.values) for line in lines)
+    resumed = list(resumed)
+    top = 10 + 16 * bool(best) + 16 * bool(resumed)
+    values = [y for line in lines for _, y in line.points()]
+    log = not share and wants_log(values)
+    ticks = log_ticks(min(values), max(values)) if log else linear_ticks(min(values), max(values))
+    if share:
+        ticks = [tick for tick in ticks if tick <= 1] if max(values) <= 1 else ticks
+    across = Scale(0, epochs, LEFT, WIDTH - RIGHT)
+    up = Scale(ticks[0], max(ticks[-1], max(values)), height - BOTTOM, top, log)
+    parts = [_frame(ticks, epochs, across, up, share=share)]
+    parts += _resumed(resumed, across, height)
+    parts += [_line(line, across, up, show) for line in lines]
+    if best:
+        parts.append(_best(*best, across, up, show, height, row=10))
+    parts += _end_labels(lines, across, up, show)
+    summary = "; ".join(f"{line.label} ends at {show(line.points()[-1][1])}" for line in lines)
+    caption = title + (" <span>(logarithmic scale)</span>" if log else "")
+    return figure(caption, f"{title} over {plural(epochs, 'epoch')}: {summary}.", WIDTH, height, parts)
+
+
+def figure(
+    caption: str, description: str, width: float, height: float, parts: list[str], extra: str = ""
+) -> str:
+    """A chart with its caption and the sentence that stands for it where it cannot be seen."""
+    return (
+        f'<figure class="chart {extra}"><figcaption>{caption}</figcaption>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{text(description)}">'
+        f"{''.join(parts)}</svg></figure>"
+    )
+
+
+def _frame(ticks: list[float], epochs: int, across: Scale, up: Scale, *, share: bool) -> str:
+    base, parts = up.start, []
+    for tick in ticks:
+        label = f"{100 * tick:g} %" if share else number(tick)
+        parts.append(
+            f'<path class="grid" d="M{across.start} {up(tick):.1f}H{across.end}"/>'
+            f'<text x="{across.start - 6}" y="{up(tick) + 4:.1f}" text-anchor="end">{label}</text>'
+        )
+    for epoch in epoch_ticks(epochs):
+        parts.append(
+            f'<text x="{across(epoch):.1f}" y="{base + 15}" text-anchor="middle">{integer(epoch)}</text>'
+        )
+    middle = (across.start + across.end) / 2
+    parts.append(f'<path class="axis" d="M{across.start} {base}H{across.end}"/>')
+    parts.append(f'<text x="{middle}" y="{base + 30}" text-anchor="middle">epochs</text>')
+    return "".join(parts)
+
+
+def _line(line: Line, across: Scale, up: Scale, show) -> str:
+    steps, before = [], None
+    for x, y in line.points():
+        steps.append(
+            f"{'L' if before == x - 1 else 'M'}{across(x):.1f} {up(y):.1f}"
+        )  # a gap where there is no number
+        before = x
+    parts = [f'<path class="{line.kind}" d="{"".join(steps)}"/>']
+    if len(line.values) <= DOTS:
+        parts += [
+            f'<circle class="{line.kind}" cx="{across(x):.1f}" cy="{up(y):.1f}" r="2">'
+            f"<title>{line.label}, epoch {x}: {show(y)}</title></circle>"
+            for x, y in line.points()
+        ]
+    return "".join(parts)
+
+
+def _end_labels(lines: list[Line], across: Scale, up: Scale, show) -> list[str]:
+    ends = [line.points()[-1] for line in lines]
+    places = spread([up(y) for _, y in ends], 29, up.end + 4, up.start - 14)
+    x = across.end + 9
+    return [
+        f'<text class="{line.kind} strong" x="{x}" y="{place + 1:.1f}">{line.label}</text>'
+        f'<text class="{line.kind}" x="{x}" y="{place + 14:.1f}">{show(y)}</text>'
+        for line, place, (_, y) in zip(lines, places, ends, strict=True)
+    ]
+
+
+def _best(line: Line, word: str, across: Scale, up: Scale, show, height: int, row: float) -> str:
+    pick = min if word == "lowest" else max
+    x, y = pick(line.points(), key=lambda point: point[1])
+    left, place = across(x), up(y)
+    anchor = "start" if left < across.start + 80 else "end" if left > across.end - 80 else "middle"
+    return (
+        f'<path class="drop" d="M{left:.1f} {row + 4}V{height - BOTTOM}"/>'
+        f'<circle class="ring" cx="{left:.1f}" cy="{place:.1f}" r="5"/>'
+        f'<text x="{left:.1f}" y="{row}" text-anchor="{anchor}">{word} {line.label}: '
+        f'<tspan class="strong">{show(y)}</tspan>, epoch {x}</text>'
+    )
+
+
+def _resumed(places: list[float], across: Scale, height: int) -> list[str]:
+    if not places:
+        return []
+    first = across(min(places))
+    anchor = "start" if first < across.end - 60 else "end"
+    label = "resumed" if len(places) == 1 else f"resumed {len(places)} times"
+    marks = [
+        f'<path class="axis" d="M{across(place):.1f} 18V{height - BOTTOM}">'
+        f"<title>resumed after {place:.2f} epochs</title></path>"
+        for place in places
+    ]
+    shift = 4 if anchor == "start" else -4
+    return [*marks, f'<text x="{first + shift:.1f}" y="27" text-anchor="{anchor}">↻ {label}</text>']
+
+
+def reliability(points: list[tuple[float, float, int]]) -> str:
+    """Accuracy against confidence; the area of a dot is the number of images in it."""
+    size = 250
+    low = min(0.9, *(min(point[:2]) for point in points))
+    ticks = [tick for tick in linear_ticks(low, 1) if tick <= 1]
+    across = Scale(ticks[0], 1, LEFT, LEFT + size)
+    up = Scale(ticks[0], 1, 10 + size, 10)
+    most = max(n for *_, n in points)
+    parts = []
+    for tick in ticks:
+        label = f"{100 * tick:g} %"
+        parts.append(
+            f'<path class="grid" d="M{LEFT} {up(tick):.1f}H{LEFT + size}"/>'
+            f'<text x="{LEFT - 6}" y="{up(tick) + 4:.1f}" text-anchor="end">{label}</text>'
+            f'<text x="{across(tick):.1f}" y="{size + 26}" text-anchor="middle">{label}</text>'
+        )
+    parts.append(f'<path class="ideal" d="M{LEFT} {10 + size}L{LEFT + size} 10"/>')
+    for sure, share, n in points:
+        radius = max(2.5, 13 * math.sqrt(n / most))
+        parts.append(
+            f'<circle class="only" fill-opacity=".75" cx="{across(sure):.1f}" cy="{up(share):.1f}" r="{radius:.1f}">'
+            f"<title>{plural(n, 'image')}: {percent(sure)} sure, {percent(share)} right</title></circle>"
+        )
+    parts.append(
+        f'<text x="{LEFT + size / 2}" y="{size + 43}" text-anchor="middle">mean probability of the answer</text>'
+    )
+    described = "; ".join(
+        f"{percent(sure)} sure, {percent(share)} right ({integer(n)})" for sure, share, n in points
+    )
+    return figure("Share of right answers", f"Calibration: {described}.", WIDTH, size + 48, parts)
+
+
+def level(count: int, total: int, *, right: bool) -> int:
+    """The shade of a cell: its share of the row; of mistakes the root of it, or one in thirty would not be seen."""
+    if not count or not total:
+        return 0
+    return max(1, round(LEVELS * (count / total if right else math.sqrt(count / total))))
+
+
+def heat_map(confusion: np.ndarray) -> str:
+    """The confusion matrix of many classes, shaded as the small one is, without its numbers."""
+    k = len(confusion)
+    shades: dict[str, list[str]] = {}
+    for actual, predicted in zip(*np.nonzero(confusion), strict=True):
+        right = bool(actual == predicted)
+        shade = level(int(confusion[actual, predicted]), int(confusion[actual].sum()), right=right)
+        shades.setdefault(f"{'right' if right else 'wrong'}{shade}", []).append(
+            f"M{predicted} {actual}h1v1h-1z"
+        )
+    parts = [f'<path class="frame" d="M0 0h{k}v{k}h-{k}z"/>']
+    parts += [f'<path class="{shade}" d="{"".join(cells)}"/>' for shade, cells in sorted(shades.items())]
+    right = float(np.trace(confusion) / confusion.sum())
+    described = (
+        f"Confusion matrix of {integer(k)} classes: {percent(right)} of the images lie on the diagonal."
+    )
+    caption = "Actual classes from top to bottom, predicted from left to right <span>in the order of the table</span>"
+    return figure(caption, described, k, k, parts, "heat")

@@ -1,0 +1,188 @@
+"""What a run directory holds, read for `report.html`, and the statistics of its predictions."""
+
+import json
+import math
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LEAST_PROBABILITY = 1e-7  # what Keras clips to before the logarithm
+SPLITS = {"test": "test", "val": "validation", "train": "training"}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Labels and probabilities of the evaluated images, and pictures of the most telling ones."""
+
+    labels: np.ndarray  # (n,)
+    probabilities: np.ndarray  # (n, k)
+    numbers: np.ndarray  # (n,): each image's place in predictions.npz
+    rows: np.ndarray  # (m,): into the arrays above
+    images: np.ndarray  # (m, h, w, c), uint8
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The most probable class of each image."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """Which images were mistaken."""
+        return self.predicted != self.labels
+
+    @property
+    def loss(self) -> np.ndarray:
+        """Cross-entropy of each image."""
+        actual = self.probabilities[np.arange(len(self.labels)), self.labels]
+        return -np.log(np.maximum(actual.astype("float64"), LEAST_PROBABILITY))
+
+    def confusion(self) -> np.ndarray:
+        """Counts, actual classes down, predicted across."""
+        k = self.probabilities.shape[1]
+        return np.bincount(self.labels * k + self.predicted, minlength=k * k).reshape(k, k)
+
+
+@dataclass
+class Record:
+    """A run directory's files; what is absent is empty or None."""
+
+    directory: Path
+    config: dict[str, Any]
+    starts: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    predictions: Predictions | None = None
+    notes: list[str] = field(default_factory=list)  # what the reader should know of missing or odd files
+
+    @property
+    def splits(self) -> dict[str, dict[str, Any]]:
+        """The measured splits, the test set first."""
+        found = {
+            key: value for key, value in self.metrics.items() if isinstance(value, dict) and "loss" in value
+        }
+        return {key: found[key] for key in sorted(found, key=lambda key: (key != "test", key != "val", key))}
+
+    @property
+    def evaluated(self) -> str:
+        """The kind of images that the predictions are of."""
+        return next((SPLITS.get(key, key) for key in self.splits), "evaluated")
+
+    def classes(self) -> list[str]:
+        """A name for every class, its number where the run has none."""
+        names = [str(item) for item in (self.config.get("data") or {}).get("classes") or []]
+        k = self.predictions.probabilities.shape[1] if self.predictions else len(names)
+        return names if len(names) == k else [*names[:k], *map(str, range(len(names), k))]
+
+
+def read(directory: Path) -> Record:
+    """Reads a run directory, finished or not."""
+    if not (directory / "config.json").is_file():
+        raise FileNotFoundError(f"Expected a run directory with config.json in it, received {directory}.")
+    record = Record(directory, _json(directory / "config.json"))
+    if (directory / "metrics.json").is_file():
+        record.metrics = _json(directory / "metrics.json")
+    if (directory / "history.jsonl").is_file():
+        _read_history(directory / "history.jsonl", record)
+    if (directory / "predictions.npz").is_file():
+        _read_predictions(directory / "predictions.npz", record)
+    return record
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"Expected JSON in {path}, received: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"Expected a JSON object in {path}, received {type(content).__name__}.")
+    return content
+
+
+def _read_history(path: Path, record: Record) -> None:
+    epochs = {}
+    unreadable = 0
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            unreadable += bool(line.strip())
+            continue
+        if entry.get("event") == "start":
+            record.starts.append(entry)
+        elif entry.get("event") == "epoch":
+            epochs[entry["epoch"]] = entry  # an epoch that was repeated after a resume counts as it ended
+    record.epochs = [epochs[epoch] for epoch in sorted(epochs)]
+    if unreadable:
+        record.notes.append(f"history.jsonl: lines that could not be read, and were left out: {unreadable}.")
+
+
+def _read_predictions(path: Path, record: Record) -> None:
+    try:
+        with np.load(path) as file:
+            arrays = {key: file[key] for key in file.files}
+        labels, probabilities = arrays["labels"], arrays["probabilities"]
+        if probabilities.ndim != 2 or probabilities.shape[1] < 2 or labels.shape != probabilities.shape[:1]:
+            raise ValueError(f"labels of shape {labels.shape}, probabilities of shape {probabilities.shape}")
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        record.notes.append(f"predictions.npz could not be used: {str(error).strip(chr(34) + chr(39))}.")
+        return
+    known = np.isfinite(labels) & (labels >= 0) & (labels < probabilities.shape[1])
+    finite = np.isfinite(probabilities).all(axis=1)
+    if count := int((~known).sum()):
+        record.notes.append(f"Images without a label, left out of the tables: {count:,} of {len(labels):,}.")
+    if count := int((known & ~finite).sum()):
+        record.notes.append(
+            f"Images whose probabilities are not numbers, left out of the tables: {count:,} of {len(labels):,}. "
+            "The network diverged."
+        )
+    kept = np.flatnonzero(known & finite)
+    if not len(kept):
+        return
+    rows = arrays.get("index", np.zeros(0, int))
+    images = arrays.get("images", np.zeros((0, 1, 1, 1), "uint8"))
+    rows, images = rows[: len(images)], images[: len(rows)]
+    shown = np.isin(rows, kept)
+    record.predictions = Predictions(
+        labels=labels[kept].astype(np.int64),
+        probabilities=probabilities[kept],
+        numbers=kept,
+        rows=np.searchsorted(kept, rows[shown]),
+        images=images[shown],
+    )
+
+
+def wilson(accuracy: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion, right also near 100 % where the normal one is not."""
+    centre = (accuracy + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(accuracy * (1 - accuracy) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def per_class(confusion: np.ndarray) -> np.ndarray:
+    """Columns n, precision, recall, F1; NaN where nothing was predicted, or nothing was there."""
+    hits, there, predicted = np.diag(confusion).astype(float), confusion.sum(axis=1), confusion.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.stack([there, hits / predicted, hits / there, 2 * hits / (there + predicted)], axis=1)
+
+
+def confused_pairs(confusion: np.ndarray) -> list[tuple[int, int, int]]:
+    """(actual, predicted, count), the most frequent mistake first."""
+    mistakes = confusion - np.diag(np.diag(confusion))
+    return sorted(
+        ((int(a), int(p), int(mistakes[a, p])) for a, p in zip(*np.nonzero(mistakes), strict=True)),
+        key=lambda pair: (-pair[2], pair[0], pair[1]),
+    )
+
+
+def calibration(predictions: Predictions, bins: int = 10) -> tuple[list[tuple[float, float, int]], float]:
+    """(mean confidence, accuracy, n) of each occupied bin of confidence, and the expected calibration error."""
+    confidence, right = predictions.probabilities.max(axis=1), ~predictions.wrong
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    points = [
+        (float(confidence[place == b].mean()), float(right[place == b].mean()), int((place == b).sum()))
+        for b in np.unique(place)
+    ]
+    return points, sum(n * abs(sure - share) for sure, share, n in points) / len(right)

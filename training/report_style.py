@@ -1,0 +1,192 @@
+"""Colours and layout of `report.html`.
+
+The two lines are the blue and the orange of Okabe and Ito, which colour-blind readers tell apart, darkened on paper
+until text in them keeps a contrast of 4.5:1; the lines differ in dashes too. Printing always takes the light theme.
+"""
+
+LIGHT = {
+    "paper": "#ffffff",
+    "panel": "#f5f6f7",
+    "ink": "#1b1f23",
+    "muted": "#59626b",
+    "rule": "#e1e4e8",
+    "train": "#b34f00",
+    "val": "#0072b2",
+    "right": "#0b5a8f",
+    "wrong": "#c04c00",
+}
+DARK = {
+    "paper": "#14171a",
+    "panel": "#1d2125",
+    "ink": "#e7e9eb",
+    "muted": "#a2abb4",
+    "rule": "#30363c",
+    "train": "#e69f00",
+    "val": "#56b4e9",
+    "right": "#56b4e9",
+    "wrong": "#f0a030",
+}
+LEVELS = 10  # steps of shading in the confusion matrix
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance as the WCAG defines it."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours, 1 to 21."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def ramp(theme: dict[str, str], kind: str) -> list[tuple[str, str]]:
+    """(background, text) of each level of shading; one of black and white always reads on it."""
+    colours = []
+    for level in range(1, LEVELS + 1):
+        share = 0.06 + 0.94 * level / LEVELS
+        mixed = (
+            round((1 - share) * int(theme["paper"][i : i + 2], 16) + share * int(theme[kind][i : i + 2], 16))
+            for i in (1, 3, 5)
+        )
+        background = "#" + "".join(f"{channel:02x}" for channel in mixed)
+        colours.append((background, max("#000000", "#ffffff", key=lambda ink: contrast(ink, background))))
+    return colours
+
+
+def _variables(theme: dict[str, str]) -> str:
+    lines = [f"--{key}:{value}" for key, value in theme.items()]
+    for kind in ("right", "wrong"):
+        for level, (background, ink) in enumerate(ramp(theme, kind), 1):
+            lines += [f"--{kind}{level}:{background}", f"--{kind}{level}-ink:{ink}"]
+    return ";".join(lines)
+
+
+def _levels() -> str:
+    return "".join(
+        f".{kind}{n}{{background:var(--{kind}{n});color:var(--{kind}{n}-ink);fill:var(--{kind}{n})}}\n"
+        for kind in ("right", "wrong")
+        for n in range(1, LEVELS + 1)
+    )
+
+
+LAYOUT = """
+*{box-sizing:border-box}
+html{font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",sans-serif;
+color:var(--ink);background:var(--paper);-webkit-text-size-adjust:100%;text-size-adjust:100%}
+body{max-width:61rem;margin:0 auto;padding:2.5rem clamp(1rem,4vw,2rem) 4rem}
+h1{font-size:clamp(1.6rem,5vw,2.25rem);line-height:1.2;letter-spacing:-.02em;font-weight:650;margin:0;
+overflow-wrap:anywhere}
+h2{font-size:1.3rem;letter-spacing:-.01em;font-weight:650;margin:0 0 .4rem}
+h3{font-size:1rem;font-weight:650;margin:2rem 0 .4rem}
+p{margin:0 0 1rem;max-width:42rem}
+a{color:var(--val);text-underline-offset:.2em}
+section{margin-top:3.25rem;padding-top:1.75rem;border-top:1px solid var(--rule)}
+figure{margin:0}
+bdi{overflow-wrap:anywhere}
+code{font:.875em/1.5 ui-monospace,"SF Mono","Cascadia Code",Menlo,Consolas,"Liberation Mono",monospace}
+:focus-visible{outline:2px solid var(--val);outline-offset:2px}
+.keep{white-space:nowrap}
+.muted,caption,figcaption,.note{color:var(--muted)}
+.kicker{color:var(--muted);margin:0 0 .3rem;font-size:.875rem}
+.kicker+h1+p{margin-top:.4rem}
+nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;padding:0;margin:1.75rem 0 0;font-size:.9rem}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:1.75rem 2rem;margin:2.25rem 0 2rem}
+.tiles div{min-width:0}
+.tiles .first{grid-column:span 2}
+.tiles dt{font-size:.875rem;color:var(--muted)}
+.tiles dd{margin:0;font-size:1.5rem;line-height:1.3;font-weight:600;letter-spacing:-.015em;
+font-variant-numeric:tabular-nums}
+.tiles .first dd{font-size:clamp(2.75rem,11vw,3.75rem);line-height:1.1;letter-spacing:-.035em}
+.tiles dd+dd,.tiles .first dd+dd{font-size:.875rem;line-height:1.45;font-weight:400;letter-spacing:0;
+color:var(--muted);margin-top:.2rem}
+pre{margin:.35rem 0 0;padding:.85rem 1rem;background:var(--panel);border-radius:.4rem;white-space:pre-wrap;
+overflow-wrap:anywhere;user-select:all}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:2rem 2.5rem;
+align-items:start}
+.pair>*{min-width:0}
+.scroll{overflow-x:auto;max-width:100%}
+.tall{max-height:32rem;overflow-y:auto}
+table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
+caption{text-align:left;font-size:.875rem;padding-bottom:.5rem}
+th,td{text-align:left;padding:.32rem .9rem .32rem 0;border-bottom:1px solid var(--rule);vertical-align:top}
+th{font-weight:500}
+thead th{font-size:.8125rem;color:var(--muted);vertical-align:bottom}
+tfoot th,tfoot td{border-bottom:0;font-weight:600}
+.n{text-align:right;white-space:nowrap}
+th:last-child,td:last-child{padding-right:0}
+.wide{width:100%}
+.keys th{white-space:nowrap;color:var(--muted);font-weight:400;padding-right:1.5rem}
+.keys td{overflow-wrap:anywhere;min-width:9rem;white-space:pre-wrap}
+.keys .changed{font-weight:650}
+details{margin-top:1.25rem}
+summary{cursor:pointer;color:var(--muted);font-size:.9rem;padding:.25rem 0}
+svg{display:block;width:100%;height:auto;overflow:visible}
+svg text{font:11.5px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",sans-serif;
+fill:var(--muted);font-variant-numeric:tabular-nums}
+svg .strong{font-weight:600}
+svg .train{stroke:var(--train);stroke-dasharray:5 3}
+svg .val,svg .only{stroke:var(--val)}
+svg path.train,svg path.val,svg path.only{fill:none;stroke-width:1.9;stroke-linejoin:round;stroke-linecap:round}
+svg path.train{stroke-linecap:butt}
+svg circle{stroke-width:1.5;stroke-dasharray:none!important}
+svg circle.train{fill:var(--paper)}
+svg circle.val,svg circle.only{fill:var(--val)}
+svg circle.ring{fill:none;stroke:var(--ink);stroke-width:1.2}
+svg text.train{fill:var(--train);stroke:none}
+svg text.val,svg text.only{fill:var(--val);stroke:none}
+svg .grid{stroke:var(--rule)}
+svg .axis{stroke:var(--muted)}
+svg .drop{stroke:var(--muted);stroke-dasharray:1.5 2.5}
+svg .ideal{stroke:var(--muted);stroke-dasharray:4 3}
+svg .frame{fill:var(--panel)}
+.chart figcaption{font-weight:600;color:var(--ink);font-size:.95rem;margin-bottom:.35rem}
+.chart figcaption span{font-weight:400;color:var(--muted);font-size:.875rem}
+.matrix table{font-size:.85rem;border-collapse:separate;border-spacing:2px;margin:.25rem 0}
+.matrix th,.matrix td{border:0;padding:0}
+.matrix td{width:2.6rem;min-width:2.2rem;height:2.3rem;text-align:center;vertical-align:middle;border-radius:3px;
+color:var(--muted);background:var(--panel)}
+.matrix tbody th{text-align:right;vertical-align:middle;padding-right:.6rem;position:sticky;left:0;
+background:var(--paper)}
+.matrix tbody th bdi{display:block;max-width:9rem;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.matrix thead th{text-align:center}
+.matrix .upright bdi{writing-mode:vertical-rl;transform:rotate(180deg);max-height:8.5rem;overflow:hidden;
+text-overflow:ellipsis;white-space:nowrap;display:inline-block;line-height:1.3}
+.matrix thead th.axis,.matrix thead td{background:none}
+.matrix td.right0,.matrix td.total{background:none}
+.matrix td.total{padding-left:.5rem;text-align:right}
+.matrix .right10,.matrix .right9,.matrix .right8{font-weight:600}
+_LEVELS_
+.heat{max-width:34rem}
+.shots{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.25rem,1fr));gap:1.5rem 1.25rem;margin:1rem 0 0;
+padding:0;list-style:none}
+.shots img{display:block;width:100%;max-width:10rem;aspect-ratio:1;object-fit:contain;background:var(--panel);
+border-radius:.25rem}
+.shots img.tiny{image-rendering:pixelated}
+.shots figcaption{font-size:.8125rem;line-height:1.5;margin-top:.5rem;max-width:10rem;
+font-variant-numeric:tabular-nums}
+.shots dl{display:grid;grid-template-columns:auto 1fr;gap:0 .6rem;margin:0}
+.shots dd{margin:0;color:var(--ink);min-width:0;overflow-wrap:anywhere}
+footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--rule);font-size:.875rem;color:var(--muted)}
+@media print{
+@page{margin:16mm}
+html{font-size:10pt}
+body{max-width:none;padding:0}
+nav{display:none}
+section{margin-top:1.5rem;padding-top:1rem}
+.tiles{margin:1.25rem 0}
+figure,tr,li,.tiles div,pre{break-inside:avoid}
+h2,h3,caption{break-after:avoid}
+.scroll,.tall{overflow:visible;max-height:none}
+.matrix td{width:auto;min-width:1.6rem;height:1.7rem}
+*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
+}
+"""
+
+CSS = (
+    f":root{{color-scheme:light dark;{_variables(LIGHT)}}}\n"
+    f"@media screen and (prefers-color-scheme:dark){{:root{{{_variables(DARK)}}}}}"
+    + LAYOUT.replace("_LEVELS_", _levels())
+)

@@ -1,0 +1,21 @@
+"""The zoo: one architecture family a file, all of them built by the same knobs."""
+
+from convcraft.lazy import attach
+
+from . import index
+
+EXPORTS = {
+    "Cost": "cost",
+    "Design": "design",
+    "Info": "registry",
+    "blocks": None,
+    "class_names": "registry",
+    "cost": "cost",
+    "create": "registry",
+    "info": "registry",
+    "list_models": "index",
+    "load_model": "registry",
+    **index.BUILDERS,
+}
+
+__getattr__, __dir__, __all__ = attach(__name__, EXPORTS)

@@ -1,0 +1,129 @@
+"""What a model costs: parameters, multiply-adds, memory, receptive field."""
+
+from dataclasses import dataclass
+from math import prod
+
+import keras
+import numpy as np
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One layer's share: its `name`, `kind`, `output_shape`, `parameters` and `multiply_adds`."""
+
+    name: str
+    kind: str
+    output_shape: tuple
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one image costs, and what the model weighs.
+
+    Attributes:
+        parameters: all of them.
+        trainable: those that training changes.
+        multiply_adds: of convolutions and dense layers (one multiply-add is two operations); normalization,
+            activations and pooling are not counted, as usual.
+        activation_bytes: sum of all layers' outputs for one image, in bytes of the compute dtype.
+        receptive_field: pixels (height, width) of the input that one output of the last feature map sees.
+        stride: input pixels (height, width) between its neighbours.
+        layers: a `LayerCost` for each layer.
+    """
+
+    parameters: int
+    trainable: int
+    multiply_adds: int
+    activation_bytes: int
+    receptive_field: tuple[int, int]
+    stride: tuple[int, int]
+    layers: tuple[LayerCost, ...]
+
+
+def cost(model):
+    """Counts the cost of a functional model with a fixed input size.
+
+    Args:
+        model: a functional `keras.Model`, channels last.
+
+    Returns:
+        A `Cost`.
+
+    Raises:
+        ValueError: if height or width of the input is None.
+
+    Example:
+        >>> inputs = keras.Input((32, 32, 256))
+        >>> cost(keras.Model(inputs, keras.layers.Conv2D(128, 3, padding="same")(inputs))).multiply_adds
+        301989888
+    """
+    if any(size is None for tensor in model.inputs for size in tensor.shape[1:]):
+        raise ValueError(
+            f"cost: expected a model with a fixed input size, received {[tuple(t.shape) for t in model.inputs]}. "
+            "Build it with input_shape=(height, width, channels)."
+        )
+    rows, memory, fields = [], 0, {}
+    for layer in model.layers:
+        spots = [node for node in layer._inbound_nodes if node in _nodes(model)]
+        for node in spots:
+            outputs = node.output_tensors
+            memory += sum(prod(t.shape[1:]) * _itemsize(t.dtype) for t in outputs)
+            sources = [fields[id(t)] for t in node.input_tensors if id(t) in fields] or [((1, 1), (1, 1))]
+            field = _field(layer, sources)
+            fields.update({id(t): field for t in outputs})
+        operations = sum(_multiply_adds(layer, node) for node in spots)
+        shape = tuple(spots[0].output_tensors[0].shape[1:]) if spots else ()
+        rows.append(LayerCost(layer.name, type(layer).__name__, shape, layer.count_params(), operations))
+    maps = [fields[id(t)] for layer in model.layers for node in layer._inbound_nodes for t in node.output_tensors
+            if id(t) in fields and len(t.shape) == 4]
+    field, stride = maps[-1] if maps else ((1, 1), (1, 1))
+    return Cost(
+        parameters=model.count_params(),
+        trainable=int(sum(np.prod(v.shape) for v in model.trainable_variables)),
+        multiply_adds=sum(row.multiply_adds for row in rows),
+        activation_bytes=memory,
+        receptive_field=field,
+        stride=stride,
+        layers=tuple(rows),
+    )
+
+
+def _nodes(model):
+    return {node for nodes in model._nodes_by_depth.values() for node in nodes}
+
+
+def _itemsize(dtype):
+    return 2 if str(dtype) in ("bfloat16", "float16") else np.dtype(str(dtype)).itemsize
+
+
+def _multiply_adds(layer, node):
+    kinds = keras.layers
+    inputs, outputs = node.input_tensors, node.output_tensors
+    if isinstance(layer, kinds.Dense):
+        return prod(outputs[0].shape[1:]) * inputs[0].shape[-1]
+    if isinstance(layer, kinds.Conv2DTranspose):
+        return prod(inputs[0].shape[1:]) * prod(layer.kernel_size) * layer.filters
+    if isinstance(layer, kinds.SeparableConv2D):
+        middle = inputs[0].shape[-1] * layer.depth_multiplier
+        pixels = prod(outputs[0].shape[1:-1])
+        return pixels * middle * (prod(layer.kernel_size) + layer.filters)
+    if isinstance(layer, kinds.DepthwiseConv2D):
+        return prod(outputs[0].shape[1:]) * prod(layer.kernel_size)
+    if isinstance(layer, kinds.Conv2D):
+        return prod(outputs[0].shape[1:]) * prod(layer.kernel_size) * inputs[0].shape[-1] // layer.groups
+    return 0
+
+
+def _field(layer, sources):
+    """Receptive field and stride after `layer`, from those of its inputs, each ((height, width), (height, width))."""
+    field = tuple(max(source[0][axis] for source in sources) for axis in (0, 1))
+    stride = tuple(max(source[1][axis] for source in sources) for axis in (0, 1))
+    kernel = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
+    if kernel is None:
+        step = getattr(layer, "stride", 1)  # PadShortcut takes every stride-th pixel
+        return field, (stride[0] * step, stride[1] * step)
+    dilation = getattr(layer, "dilation_rate", (1, 1))
+    grown = tuple(f + (k - 1) * d * s for f, k, d, s in zip(field, kernel, dilation, stride, strict=True))
+    return grown, tuple(s * step for s, step in zip(stride, layer.strides, strict=True))

@@ -1,0 +1,123 @@
+"""The knobs that every architecture shares."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+ACTIVATIONS = (
+    "relu leaky very_leaky prelu prelu0.1 rrelu elu selu gelu silu softplus sigmoid tanh maxout linear".split()
+)
+NORMALIZATIONS = "batch layer group instance none".split()
+
+
+def knob(needs, *values):
+    """A field that is None by default; `needs` completes "X has no …" where a family cannot honour it."""
+    return field(default=None, metadata={"needs": needs, "values": values})
+
+
+@dataclass(frozen=True)
+class Design:
+    """Choices that a model of the zoo is built by. None is the paper's choice; "none" means without.
+
+    A knob that a family cannot honour is an error that says why; `zoo.info(name).knobs` lists those it can.
+
+    Attributes:
+        activation: relu leaky (slope .01) very_leaky (1/3) prelu (.25 at the start) prelu0.1 rrelu elu selu gelu silu
+            softplus sigmoid tanh maxout (two pieces, doubling the convolution before it) linear.
+        head_activation: the same, of the dense layers before the logits.
+        normalization: batch layer group (8 channels a group) instance none.
+        norm_position: normalization "before" or "after" the activation.
+        pool_position: pooling "before" or "after" the activation.
+        transition: how the resolution falls: max avg max+avg stride concat (pooling and strided convolution).
+        join: how branches meet: sum mean max concat.
+        conv: plain separable (depthwise, then 1x1) factored (1xk, then kx1) grouped (two groups).
+        kernel_size: in place of the paper's 3x3 kernels: 3, 5 or 7.
+        padding: same valid.
+        conv_init: a Keras initializer or its name, of convolutions.
+        dense_init: the same, of dense layers.
+        kernel_regularizer: a Keras regularizer or its name.
+        kernel_constraint: a Keras constraint or its name.
+        dropout: rate from 0 to 1, where the paper has dropout.
+        dropout_min_units: dropout also follows every layer of at least this many units.
+        drop_path: rate of stochastic depth.
+        freeze: freeze-drop-path's intervals: square uniform reverse.
+        width: factor of all widths.
+        width_schedule: widths by depth: pyramid flat inverse.
+        stem_width: channels of the first convolution.
+        stem_stride: stride of the first convolution.
+        depth: number of blocks, in place of the variant's.
+        skip_length: convolutions that a shortcut bridges.
+        head_layers: widths of dense layers before the logits, as (512,).
+        pooling: before the head: flatten gap adaptive.
+        preprocessing: the first layers, on raw 0-255 images: paper standardize (the data set's mean and deviation)
+            squeeze (to -1..1) whitening none.
+
+    Example:
+        >>> Design(activation="prelu0.1", normalization="batch").changed()
+        {'activation': 'prelu0.1', 'normalization': 'batch'}
+    """
+
+    activation: str | None = knob("activation", *ACTIVATIONS)
+    head_activation: str | None = knob("dense layers before the logits", *ACTIVATIONS)
+    normalization: str | None = knob("place for normalization", *NORMALIZATIONS)
+    norm_position: str | None = knob("place for normalization after its activation", "before", "after")
+    pool_position: str | None = knob("pooling beside an activation", "before", "after")
+    transition: str | None = knob("pooling to replace", "max", "avg", "max+avg", "stride", "concat")
+    join: str | None = knob("branches of equal shape to join", "sum", "mean", "max", "concat")
+    conv: str | None = knob("spatial convolutions to replace", "plain", "separable", "factored", "grouped")
+    kernel_size: int | None = knob("3x3 kernels to replace", 3, 5, 7)
+    padding: str | None = knob("choice of padding", "same", "valid")
+    conv_init: Any = knob("convolutions")
+    dense_init: Any = knob("dense layers")
+    kernel_regularizer: Any = knob("kernels to regularize")
+    kernel_constraint: Any = knob("kernels to constrain")
+    dropout: float | None = knob("place for dropout")
+    dropout_min_units: int | None = knob("place for dropout")
+    drop_path: float | None = knob("branches that can be dropped")
+    freeze: str | None = knob("branches that can be frozen in turn", "square", "uniform", "reverse")
+    width: float | None = knob("common factor of its widths")
+    width_schedule: str | None = knob("schedule of widths to replace", "pyramid", "flat", "inverse")
+    stem_width: int | None = knob("free choice of its stem's width")
+    stem_stride: int | None = knob("free choice of its stem's stride", 1, 2, 4)
+    depth: int | None = knob("free choice of its depth")
+    skip_length: int | None = knob("shortcuts of variable length", 1, 2, 4)
+    head_layers: tuple[int, ...] | None = knob("dense layers before the logits")
+    pooling: str | None = knob("pooling before its head to replace", "flatten", "gap", "adaptive")
+    preprocessing: str | None = knob(
+        "choice of preprocessing", "paper", "standardize", "squeeze", "whitening", "none"
+    )
+
+    def __post_init__(self):
+        """Checks each knob on its own."""
+        for item in dataclasses.fields(self):
+            value, allowed = getattr(self, item.name), item.metadata["values"]
+            if value is not None and allowed and value not in allowed:
+                raise ValueError(
+                    f"Design: expected {item.name} to be None or one of {', '.join(map(str, allowed))}; "
+                    f"received {value!r}."
+                )
+        for name, low, high in (("dropout", 0, 1), ("drop_path", 0, 1)):
+            value = getattr(self, name)
+            if value is not None and not low <= value < high:
+                raise ValueError(f"Design: expected {name} from {low} to below {high}, received {value!r}.")
+        for name in ("width", "stem_width", "dropout_min_units", "depth"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"Design: expected {name} to be positive, received {value!r}.")
+
+    def changed(self):
+        """The knobs that are set, as a dictionary."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) is not None}
+
+    def over(self, paper):
+        """This design where it is set, `paper` elsewhere."""
+        return dataclasses.replace(paper, **self.changed())
+
+    def refuse_unknown(self, model, knobs):
+        """Raises a ValueError for a knob that is set and that `model` does not honour."""
+        for item in dataclasses.fields(self):
+            if item.name not in knobs and getattr(self, item.name) is not None:
+                raise ValueError(
+                    f"{model}: the knob {item.name}={getattr(self, item.name)!r} cannot apply: this family has no "
+                    f"{item.metadata['needs']}. Its knobs are: {', '.join(knobs)}."
+                )

@@ -1,0 +1,246 @@
+"""From a name to a model: families register here, users create, ask and load here."""
+
+import importlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import keras
+
+from convcraft.layers import Model
+
+from .cost import Cost, cost
+from .design import Design
+from .index import NAMES, builder_name
+
+HEADS = ("softmax", "multilabel", "regression", "none")
+_FACTS: dict[str, dict] = {}  # a model's name: what its family said of it
+
+
+@dataclass(frozen=True)
+class Info:
+    """What is known of a model: where it comes from, what it costs, what it is built by.
+
+    Attributes:
+        name: for `zoo.create`.
+        summary: one sentence.
+        source: the paper.
+        year: of the paper.
+        input_shape: at which costs are given.
+        classes: at which costs are given.
+        knobs: fields of `Design` that the family honours.
+        published: accuracy as published, and by whom; None where we know of none.
+        deviations: from the paper.
+
+    `parameters` (trainable), `total` and `multiply_adds` are counted on the built model when first asked for.
+    """
+
+    name: str
+    summary: str
+    source: str
+    year: int
+    input_shape: tuple[int, int, int]
+    classes: int
+    knobs: tuple[str, ...]
+    published: str | None
+    deviations: str
+
+    @cached_property
+    def cost(self) -> Cost:
+        """The cost of the model as the paper has it."""
+        return cost(create(self.name, classes=self.classes, input_shape=self.input_shape))
+
+    @property
+    def parameters(self):
+        """Number of trainable parameters."""
+        return self.cost.trainable
+
+    @property
+    def total(self):
+        """Number of all parameters: the trainable and the moving statistics."""
+        return self.cost.parameters
+
+    @property
+    def multiply_adds(self):
+        """Multiply-adds for one image."""
+        return self.cost.multiply_adds
+
+
+def family(variants, *, source, year, paper, knobs, size=224, published=None, deviations=""):
+    """Registers an architecture: a function that builds its body becomes one builder for each variant.
+
+    Args:
+        variants: a dictionary, model name to the keyword arguments of the function; `size` among them replaces the
+            family's.
+        source: the paper.
+        year: of the paper.
+        paper: a `Design` with the paper's choice for each knob that has one.
+        knobs: names of the knobs that the family honours, separated by spaces.
+        size: documented height and width.
+        published: a dictionary, model name to accuracy and by whom.
+        deviations: one or two sentences.
+
+    The decorated function takes `(x, classes, design, head_kind, *, …variant, …options)`; options with defaults are
+    passed on from `zoo.create`.
+
+    Returns:
+        A tuple of the builders, in the order of `variants`.
+    """
+
+    def register(build):
+        builders = []
+        for name, variant in variants.items():
+            facts = {
+                "build": build,
+                "paper": paper,
+                "knobs": tuple(knobs.split()),
+                "size": variant.get("size", size),
+                "arguments": {key: value for key, value in variant.items() if key != "size"},
+                "source": source,
+                "year": year,
+                "summary": importlib.import_module(build.__module__).__doc__.split("\n")[0],
+                "published": (published or {}).get(name),
+                "deviations": deviations,
+            }
+            _FACTS[name] = facts
+            builders.append(_builder(name, facts))
+        return tuple(builders)
+
+    return register
+
+
+def _builder(model, facts):
+    small = facts["size"] <= 64
+    default_classes, default_shape = (10 if small else 1000), (facts["size"], facts["size"], 3)
+
+    def builder(
+        classes=default_classes,
+        input_shape=default_shape,
+        *,
+        weights=None,
+        head="softmax",
+        design=None,
+        name=None,
+        **options,
+    ):
+        design = Design() if design is None else design
+        design.refuse_unknown(model, facts["knobs"])
+        classes = _check(model, classes, input_shape, head)
+        inputs = keras.Input(tuple(input_shape), name="images")
+        try:
+            outputs = facts["build"](
+                inputs, classes, design.over(facts["paper"]), head, **facts["arguments"], **options
+            )
+        except ValueError as error:
+            if "negative" not in str(error).lower():
+                raise
+            raise ValueError(
+                f"{model}: expected larger images, received input_shape={tuple(input_shape)}: nothing is left of them "
+                f"after the network's strides. Its documented size is {facts['size']}."
+            ) from error
+        net = Model(inputs, outputs, name=name or model)
+        if weights is not None:
+            _load(net, model, weights)
+        return net
+
+    builder.__name__ = builder.__qualname__ = NAMES[model]
+    builder.__doc__ = (
+        f"{facts['summary']}\n\nBuilds `{model}`: raw 0-255 images of shape {default_shape} in, logits out.\n\n"
+        "Args:\n    classes: number of classes, or the list of their names.\n"
+        "    input_shape: (height, width, channels); height and width may be None.\n"
+        "    weights: None, or the path of a `.weights.h5` file of the same model.\n"
+        f"    head: one of {', '.join(HEADS)}.\n    design: a `zoo.Design`; honours {', '.join(facts['knobs'])}.\n"
+        f"    name: of the model.\n\nReference:\n    {facts['source']}.\n"
+    )
+    return builder
+
+
+def _check(model, classes, input_shape, head):
+    if head not in HEADS:
+        raise ValueError(f"{model}: expected head to be one of {', '.join(HEADS)}, received {head!r}.")
+    if len(input_shape) != 3 or not isinstance(input_shape[2], int):
+        raise ValueError(
+            f"{model}: expected input_shape to be (height, width, channels), received {tuple(input_shape)}."
+        )
+    if isinstance(classes, bool) or not isinstance(classes, int | list | tuple):
+        raise ValueError(f"{model}: expected classes to be a number or a list of names, received {classes!r}.")
+    if isinstance(classes, int):
+        if classes < 1:
+            raise ValueError(f"{model}: expected classes to be at least 1, received {classes}.")
+        return classes if head in ("regression", "none") else [str(number) for number in range(classes)]
+    return len(classes) if head in ("regression", "none") else list(classes)
+
+
+def _load(net, model, weights):
+    if not str(weights).endswith(".weights.h5"):
+        raise ValueError(
+            f"{model}: expected weights to be None or the path of a .weights.h5 file, received {str(weights)!r}. "
+            "No weights are shipped by name yet."
+        )
+    net.load_weights(weights)
+
+
+def create(name, classes=None, input_shape=None, **options):
+    """Builds a model by its name.
+
+    Args:
+        name: one of `zoo.list_models()`.
+        classes: number of classes, or the list of their names; the paper's unless given.
+        input_shape: (height, width, channels) of raw 0-255 images; height and width may be None.
+        options: `weights`, `head`, `design`, `name` and the family's own; see the builder, `zoo.SqueezeNet1_1`, ….
+
+    Returns:
+        A `convcraft.Model`, functional: images in, logits out.
+
+    Example:
+        >>> create("squeezenet_cifar", classes=["ant", "bee"]).output_shape
+        (None, 2)
+    """
+    builder = getattr(importlib.import_module("convcraft.zoo"), builder_name(name))
+    given = {"classes": classes, "input_shape": input_shape}
+    return builder(**{key: value for key, value in given.items() if value is not None}, **options)
+
+
+def info(name):
+    """What is known of a model; see `Info`.
+
+    Example:
+        >>> info("squeezenet1_1").year
+        2016
+    """
+    model = builder_name(name).lower()
+    getattr(importlib.import_module("convcraft.zoo"), NAMES[model])
+    facts = _FACTS[model]
+    return Info(
+        name=model,
+        summary=facts["summary"],
+        source=facts["source"],
+        year=facts["year"],
+        input_shape=(facts["size"], facts["size"], 3),
+        classes=10 if facts["size"] <= 64 else 1000,
+        knobs=facts["knobs"],
+        published=facts["published"],
+        deviations=facts["deviations"],
+    )
+
+
+def class_names(model):
+    """The names of the classes of a zoo model, in the order of its outputs; None where it has none.
+
+    Example:
+        >>> class_names(create("resnet20_cifar", classes=["ant", "bee"]))
+        ['ant', 'bee']
+    """
+    return next((layer.names for layer in reversed(model.layers) if hasattr(layer, "names")), None)
+
+
+def load_model(path, **options):
+    """Loads any saved `.keras` model, with convcraft's classes known to Keras; also `convcraft.load_model`.
+
+    Args:
+        path: of the file.
+        options: of `keras.saving.load_model`.
+    """
+    package = importlib.import_module("convcraft.layers")
+    for name in package.__all__:
+        getattr(package, name)
+    return keras.saving.load_model(path, **options)
