@@ -22,6 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
 GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
@@ -88,7 +90,7 @@ def fit(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resize(pixels, size, box=(left, top, left + crop_width, top + crop_height))
 
 
-def resize(pixels: np.ndarray, size: tuple[int, int], box: tuple[float, ...] | None = None) -> np.ndarray:
+def resize(pixels: np.ndarray, size: tuple[int, int], box: Box | None = None) -> np.ndarray:
     """Resizes one image to (height, width) whatever its aspect, bilinear, antialiased when shrinking.
 
     Args:
@@ -114,7 +116,7 @@ def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
         return pixels
     if channels == 3:
         return np.repeat(pixels, 3, axis=-1)
-    luma = pixels @ np.float32([0.299, 0.587, 0.114])
+    luma = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
     return (np.rint(luma) if pixels.dtype == np.uint8 else luma).astype(pixels.dtype)[..., None]
 
 
@@ -133,7 +135,9 @@ def _read(content: bytes, channels: int | None) -> Decoded:
             raise Unreadable(f"{width}x{height} pixels")
         limit = Image.MAX_IMAGE_PIXELS  # Pillow only warns up to twice its limit
         if limit is not None and width * height > limit:
-            raise Unreadable(f"{width}x{height} pixels, over Pillow's limit of {limit} (a decompression bomb?)")
+            raise Unreadable(
+                f"{width}x{height} pixels, over Pillow's limit of {limit} (a decompression bomb?)"
+            )
         if _frames(file):
             done.append("first frame of several taken")
         file.load()
@@ -180,6 +184,10 @@ def _eight_bits(image: Image.Image, done: list[str]) -> Image.Image:
     if values.min() < 0 or values.max() > 65535:
         raise Unreadable(f"values from {values.min()} to {values.max()}: expected at most 16 bits")
     done.append("16-bit grey divided by 257")
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):  # the one grey value that a PNG may declare transparent
+        values = np.where(values == clear, 65535, values)
+        done.append("transparency composited on white")
     return Image.fromarray(np.rint(values / 257).astype(np.uint8))
 
 
@@ -208,7 +216,8 @@ def _reason(error: Exception) -> str:
 class _Quiet:
     """Silences Pillow's warnings while any thread decodes.
 
-    warnings.catch_warnings restores a global list: nested in several threads it would leave the wrong one behind.
+    warnings.catch_warnings restores a global list: nested in several threads it would leave the wrong one
+    behind.
     """
 
     def __init__(self):

@@ -1,25 +1,42 @@
 """`report.html`: all that a run found, in one file that opens anywhere.
 
-The page needs no network, no script and no server: charts are inline SVG, pictures are data URIs. It follows the
-reader's light or dark theme, fits a phone and prints. `convcraft report RUN` writes it again from the run's files, so
-nothing here imports Keras or TensorFlow. A run that has not finished is reported as far as it came.
+The page needs no network, no script and no server: charts are inline SVG, pictures are data URIs. It follows
+the reader's light or dark theme, fits a phone and prints. `convcraft report RUN` writes it again from the
+run's files, so nothing here imports Keras or TensorFlow. A run that has not finished is reported as far as it
+came.
 """
 
 import os
 from pathlib import Path
 from typing import Any
 
-from . import report_sections, report_tables
-from .report_format import duration, integer, is_number, keep, large, moment, number, percent, plural, text
+from .report_format import (
+    duration,
+    integer,
+    is_number,
+    keep,
+    large,
+    moment,
+    number,
+    percent,
+    plural,
+    scroll,
+    table,
+    text,
+)
+from .report_history import learning
+from .report_predictions import certainty, classes, confusion, mistakes
 from .report_run import SPLITS, Record, read, wilson
 from .report_style import CSS
+from .report_tables import configuration, data, environment
 
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="generator" content="convcraft">
 <link rel="icon" href="data:,">
 <title>{title}</title>
@@ -39,7 +56,8 @@ def write(directory: str | os.PathLike[str]) -> Path:
     """Writes `report.html` into a run directory and returns its path.
 
     Args:
-        directory: holds `config.json`, and `history.jsonl`, `metrics.json`, `predictions.npz` as far as the run came.
+        directory: of a run; it holds `config.json`, and `history.jsonl`, `metrics.json` and `predictions.npz`
+            as far as the run came.
 
     Example:
         >>> path = write("runs/squeezenet_digits")  # doctest: +SKIP
@@ -54,18 +72,17 @@ def write(directory: str | os.PathLike[str]) -> Path:
 
 def _page(record: Record) -> str:
     sections = {
-        "Curves": report_sections.learning(record),
-        "Confusion": report_sections.confusion(record),
-        "Classes": report_sections.classes(record),
-        "Mistakes": report_sections.mistakes(record),
-        "Calibration": report_sections.certainty(record),
-        "Data": report_tables.data(record),
-        "Configuration": report_tables.configuration(record),
-        "Environment": report_tables.environment(record),
+        "Curves": learning(record),
+        "Confusion": confusion(record),
+        "Classes": classes(record),
+        "Mistakes": mistakes(record),
+        "Calibration": certainty(record),
+        "Data": data(record),
+        "Configuration": configuration(record),
+        "Environment": environment(record),
     }
     sections = {title: content for title, content in sections.items() if content}
-    anchors = {}
-    links = "".join(f'<li><a href="#{anchors.get(t, t.lower())}">{t}</a></li>' for t in sections)
+    links = "".join(f'<li><a href="#{title.lower()}">{title}</a></li>' for title in sections)
     return PAGE.format(
         title=text(f"{_title(record)}: a convcraft run"),
         css=CSS,
@@ -85,7 +102,7 @@ def _header(record: Record) -> str:
     what = " on ".join(text(part["name"]) for part in (model, data) if part.get("name"))
     if record.starts and record.starts[0].get("time"):
         what += f"{' · ' if what else ''}{text(moment(record.starts[0]['time']))}"
-    notes = "".join(f'<p class="note">{text(note)}</p>' for note in [*_missing(record), *record.notes])
+    notes = "".join(f'<p class="notice">{text(note)}</p>' for note in [*_missing(record), *record.notes])
     command = record.config.get("command")
     again = f'<h3>Run it again</h3><pre tabindex="0"><code>{text(command)}</code></pre>' if command else ""
     return (
@@ -117,11 +134,10 @@ def _tiles(record: Record) -> list[str]:
     model = record.config.get("model") or {}
     if is_number(model.get("parameters")):
         frozen = model["parameters"] - model.get("trainable", model["parameters"])
-        operations = (
-            f"{large(model['multiply_adds'])} multiply-adds" if is_number(model.get("multiply_adds")) else ""
-        )
-        about = ", ".join(filter(None, [f"{integer(frozen)} not trained" if frozen else "", operations]))
+        about = f"{integer(frozen)} not trained" if frozen else ""
         tiles.append(_tile("Parameters", integer(model["parameters"]), about))
+    if is_number(model.get("multiply_adds")):
+        tiles.append(_tile("Multiply-adds", large(model["multiply_adds"]), "for one image"))
     seconds = record.metrics.get("seconds")
     if is_number(seconds):
         tiles.append(_tile("Wall time", duration(seconds), plural(len(record.epochs), "epoch")))
@@ -158,7 +174,7 @@ def _split_table(record: Record) -> str:
         for split, measured in record.splits.items()
     ]
     head = ["split", ">accuracy", ">95 % interval", ">loss", ">images"]
-    return report_sections.scroll("Results", report_sections.table("", head, rows))
+    return scroll("Results", table("", head, rows))
 
 
 def _number(value: Any) -> str:
@@ -166,5 +182,7 @@ def _number(value: Any) -> str:
 
 
 def _footer(record: Record) -> str:
-    version = record.config.get("convcraft")
-    return f"Written by convcraft{' ' + text(version) if version else ''} from the files of this run. No network was used."
+    version = text(record.config.get("convcraft") or "")
+    return (
+        f"Written by convcraft {version} from the files of this run. The page loads nothing from the network."
+    )

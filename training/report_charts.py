@@ -1,7 +1,7 @@
 """The charts of `report.html`: SVG written by hand, so that they follow the page's theme and its width."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from .report_style import LEVELS
 
 WIDTH = 380  # of a chart in its own units; on a phone one unit is a little less than a pixel
 LEFT, RIGHT, BOTTOM = 44, 76, 34  # margins: tick labels, direct labels, epochs
+Show = Callable[[float], str]
 DOTS = 40  # epochs up to which every measurement is marked
 
 
@@ -38,13 +39,16 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
+        """Place of a value."""
         low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
         return self.start + (self.end - self.start) * (value - low) / (high - low)
 
 
 def linear_ticks(low: float, high: float, count: int = 4) -> list[float]:
     """Round numbers from at or below `low` to at or above `high`, about `count` steps apart."""
-    span = (high - low) or abs(high) or 1.0
+    if low == high:
+        low, high = min(low, 0.0), max(high, 0.0)
+    span = (high - low) or 1.0
     power = 10.0 ** math.floor(math.log10(span / count))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if span / count <= power * m * (1 + 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -91,26 +95,29 @@ def curves(
     resumed: Iterable[float] = (),
     height: int = 210,
 ) -> str:
-    """A chart over the epochs; `share` shows percentages, `best` is the line to mark and "lowest" or "highest"."""
+    """A chart over the epochs; `share`: in percent, `best`: the line to mark and "lowest" or "highest"."""
     lines = [line for line in lines if line.points()]
     show = percent if share else number
     epochs = max(len(line.values) for line in lines)
     resumed = list(resumed)
     top = 10 + 16 * bool(best) + 16 * bool(resumed)
     values = [y for line in lines for _, y in line.points()]
-    log = not share and wants_log(values)
-    ticks = log_ticks(min(values), max(values)) if log else linear_ticks(min(values), max(values))
+    low, high = min(values), max(values)
     if share:
-        ticks = [tick for tick in ticks if tick <= 1] if max(values) <= 1 else ticks
+        low = max(0.0, min(low, high - 0.02))  # a flat line at 100 % needs ticks below it
+    log = not share and wants_log(values)
+    ticks = log_ticks(low, high) if log else linear_ticks(low, high)
+    if share and high <= 1:
+        ticks = [tick for tick in ticks if tick <= 1]
     across = Scale(0, epochs, LEFT, WIDTH - RIGHT)
-    up = Scale(ticks[0], max(ticks[-1], max(values)), height - BOTTOM, top, log)
+    up = Scale(ticks[0], max(ticks[-1], high), height - BOTTOM, top, log)
     parts = [_frame(ticks, epochs, across, up, share=share)]
-    parts += _resumed(resumed, across, height)
+    parts += _resumed(resumed, across, height, row=10 + 16 * bool(best))
     parts += [_line(line, across, up, show) for line in lines]
     if best:
         parts.append(_best(*best, across, up, show, height, row=10))
     parts += _end_labels(lines, across, up, show)
-    summary = "; ".join(f"{line.label} ends at {show(line.points()[-1][1])}" for line in lines)
+    summary = "; ".join(f"{line.label} {_end(line, show)}" for line in lines)
     caption = title + (" <span>(logarithmic scale)</span>" if log else "")
     return figure(caption, f"{title} over {plural(epochs, 'epoch')}: {summary}.", WIDTH, height, parts)
 
@@ -144,12 +151,11 @@ def _frame(ticks: list[float], epochs: int, across: Scale, up: Scale, *, share: 
     return "".join(parts)
 
 
-def _line(line: Line, across: Scale, up: Scale, show) -> str:
+def _line(line: Line, across: Scale, up: Scale, show: Show) -> str:
     steps, before = [], None
     for x, y in line.points():
-        steps.append(
-            f"{'L' if before == x - 1 else 'M'}{across(x):.1f} {up(y):.1f}"
-        )  # a gap where there is no number
+        move = "L" if before == x - 1 else "M"  # a gap where there is no number
+        steps.append(f"{move}{across(x):.1f} {up(y):.1f}")
         before = x
     parts = [f'<path class="{line.kind}" d="{"".join(steps)}"/>']
     if len(line.values) <= DOTS:
@@ -161,18 +167,23 @@ def _line(line: Line, across: Scale, up: Scale, show) -> str:
     return "".join(parts)
 
 
-def _end_labels(lines: list[Line], across: Scale, up: Scale, show) -> list[str]:
+def _end_labels(lines: list[Line], across: Scale, up: Scale, show: Show) -> list[str]:
     ends = [line.points()[-1] for line in lines]
     places = spread([up(y) for _, y in ends], 29, up.end + 4, up.start - 14)
     x = across.end + 9
     return [
         f'<text class="{line.kind} strong" x="{x}" y="{place + 1:.1f}">{line.label}</text>'
-        f'<text class="{line.kind}" x="{x}" y="{place + 14:.1f}">{show(y)}</text>'
-        for line, place, (_, y) in zip(lines, places, ends, strict=True)
+        f'<text class="{line.kind}" x="{x}" y="{place + 14:.1f}">{_end(line, show)}</text>'
+        for line, place in zip(lines, places, strict=True)
     ]
 
 
-def _best(line: Line, word: str, across: Scale, up: Scale, show, height: int, row: float) -> str:
+def _end(line: Line, show: Show) -> str:
+    epoch, value = line.points()[-1]
+    return show(value) if epoch == len(line.values) else f"to epoch {epoch}"
+
+
+def _best(line: Line, word: str, across: Scale, up: Scale, show: Show, height: int, row: float) -> str:
     pick = min if word == "lowest" else max
     x, y = pick(line.points(), key=lambda point: point[1])
     left, place = across(x), up(y)
@@ -185,19 +196,19 @@ def _best(line: Line, word: str, across: Scale, up: Scale, show, height: int, ro
     )
 
 
-def _resumed(places: list[float], across: Scale, height: int) -> list[str]:
+def _resumed(places: list[float], across: Scale, height: int, row: float) -> list[str]:
     if not places:
         return []
     first = across(min(places))
     anchor = "start" if first < across.end - 60 else "end"
     label = "resumed" if len(places) == 1 else f"resumed {len(places)} times"
     marks = [
-        f'<path class="axis" d="M{across(place):.1f} 18V{height - BOTTOM}">'
+        f'<path class="axis" d="M{across(place):.1f} {row - 9}V{height - BOTTOM}">'
         f"<title>resumed after {place:.2f} epochs</title></path>"
         for place in places
     ]
     shift = 4 if anchor == "start" else -4
-    return [*marks, f'<text x="{first + shift:.1f}" y="27" text-anchor="{anchor}">↻ {label}</text>']
+    return [*marks, f'<text x="{first + shift:.1f}" y="{row}" text-anchor="{anchor}">↻ {label}</text>']
 
 
 def reliability(points: list[tuple[float, float, int]]) -> str:
@@ -220,11 +231,11 @@ def reliability(points: list[tuple[float, float, int]]) -> str:
     for sure, share, n in points:
         radius = max(2.5, 13 * math.sqrt(n / most))
         parts.append(
-            f'<circle class="only" fill-opacity=".75" cx="{across(sure):.1f}" cy="{up(share):.1f}" r="{radius:.1f}">'
+            f'<circle class="only soft" cx="{across(sure):.1f}" cy="{up(share):.1f}" r="{radius:.1f}">'
             f"<title>{plural(n, 'image')}: {percent(sure)} sure, {percent(share)} right</title></circle>"
         )
     parts.append(
-        f'<text x="{LEFT + size / 2}" y="{size + 43}" text-anchor="middle">mean probability of the answer</text>'
+        f'<text x="{LEFT + size / 2}" y="{size + 43}" text-anchor="middle">probability of the answer</text>'
     )
     described = "; ".join(
         f"{percent(sure)} sure, {percent(share)} right ({integer(n)})" for sure, share, n in points
@@ -233,7 +244,7 @@ def reliability(points: list[tuple[float, float, int]]) -> str:
 
 
 def level(count: int, total: int, *, right: bool) -> int:
-    """The shade of a cell: its share of the row; of mistakes the root of it, or one in thirty would not be seen."""
+    """The shade of a cell: its share of the row, for mistakes the root of it, so that single ones show."""
     if not count or not total:
         return 0
     return max(1, round(LEVELS * (count / total if right else math.sqrt(count / total))))
@@ -243,17 +254,13 @@ def heat_map(confusion: np.ndarray) -> str:
     """The confusion matrix of many classes, shaded as the small one is, without its numbers."""
     k = len(confusion)
     shades: dict[str, list[str]] = {}
-    for actual, predicted in zip(*np.nonzero(confusion), strict=True):
-        right = bool(actual == predicted)
-        shade = level(int(confusion[actual, predicted]), int(confusion[actual].sum()), right=right)
-        shades.setdefault(f"{'right' if right else 'wrong'}{shade}", []).append(
-            f"M{predicted} {actual}h1v1h-1z"
-        )
+    for a, p in zip(*np.nonzero(confusion), strict=True):
+        kind = "right" if a == p else "wrong"
+        shade = level(int(confusion[a, p]), int(confusion[a].sum()), right=bool(a == p))
+        shades.setdefault(f"{kind}{shade}", []).append(f"M{p} {a}h1v1h-1z")
     parts = [f'<path class="frame" d="M0 0h{k}v{k}h-{k}z"/>']
     parts += [f'<path class="{shade}" d="{"".join(cells)}"/>' for shade, cells in sorted(shades.items())]
     right = float(np.trace(confusion) / confusion.sum())
-    described = (
-        f"Confusion matrix of {integer(k)} classes: {percent(right)} of the images lie on the diagonal."
-    )
-    caption = "Actual classes from top to bottom, predicted from left to right <span>in the order of the table</span>"
+    described = f"Confusion matrix of {integer(k)} classes: {percent(right)} of the images on the diagonal."
+    caption = "Actual classes from top to bottom, predicted from left to right"
     return figure(caption, described, k, k, parts, "heat")

@@ -1,9 +1,10 @@
-"""Numbers and names as people read them: the text of `report.html`."""
+"""Numbers, names and tables as people read them: the text of `report.html`."""
 
 import html
 import math
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
+from typing import TypeGuard
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -29,7 +30,7 @@ def keep(value: object) -> str:
     return f'<span class="keep">{text(value)}</span>'
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value from JSON can be drawn."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -103,7 +104,7 @@ def moment(value: object) -> str:
     except ValueError:
         return str(value)
     if time.tzinfo:
-        time = time.astimezone(timezone.utc)
+        time = time.astimezone(UTC)
     return f"{time.day} {time:%B %Y, %H:%M}" + (" UTC" if time.tzinfo else "")
 
 
@@ -124,3 +125,39 @@ def plain(value: object, limit: int = 1000) -> str:
     if len(string) > limit:
         return f"{string[:limit]} … ({integer(len(string))} characters)"
     return string
+
+
+def section(anchor: str, title: str, *content: str) -> str:
+    """A section of the page with its heading."""
+    heading = f'<h2 id="{anchor}-h">{title}</h2>'
+    return f'<section id="{anchor}" aria-labelledby="{anchor}-h">{heading}{"".join(content)}</section>'
+
+
+def scroll(label: str, content: str, extra: str = "") -> str:
+    """A box that what is too wide scrolls inside, with the keyboard too."""
+    return (
+        f'<div class="scroll {extra}" role="region" tabindex="0" aria-label="{text(label)}">{content}</div>'
+    )
+
+
+def table(caption: str, head: list[str], rows: list[list[str]], foot: list[str] | None = None) -> str:
+    """A table whose cells are HTML; the first column names the row, columns marked with > hold numbers."""
+    numeric = [title.startswith(">") for title in head]
+
+    def line(cells: list[str]) -> str:
+        rest = "".join(
+            f'<td class="n">{c}</td>' if right else f"<td>{c}</td>"
+            for c, right in zip(cells[1:], numeric[1:], strict=True)
+        )
+        return f'<tr><th scope="row"{" class=n" if numeric[0] else ""}>{cells[0]}</th>{rest}</tr>'
+
+    titles = "".join(
+        f'<th scope="col"{" class=n" if right else ""}>{title.lstrip(">")}</th>'
+        for title, right in zip(head, numeric, strict=True)
+    )
+    body = "".join(map(line, rows))
+    footer = f"<tfoot>{line(foot)}</tfoot>" if foot else ""
+    caption = f"<caption>{caption}</caption>" if caption else ""
+    return (
+        f'<table class="wide">{caption}<thead><tr>{titles}</tr></thead><tbody>{body}</tbody>{footer}</table>'
+    )

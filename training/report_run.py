@@ -135,8 +135,8 @@ def _read_predictions(path: Path, record: Record) -> None:
         record.notes.append(f"Images without a label, left out of the tables: {count:,} of {len(labels):,}.")
     if count := int((known & ~finite).sum()):
         record.notes.append(
-            f"Images whose probabilities are not numbers, left out of the tables: {count:,} of {len(labels):,}. "
-            "The network diverged."
+            f"Images whose probabilities are not numbers, left out of the tables: {count:,} of "
+            f"{len(labels):,}. The network diverged."
         )
     kept = np.flatnonzero(known & finite)
     if not len(kept):
@@ -178,7 +178,7 @@ def confused_pairs(confusion: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def calibration(predictions: Predictions, bins: int = 10) -> tuple[list[tuple[float, float, int]], float]:
-    """(mean confidence, accuracy, n) of each occupied bin of confidence, and the expected calibration error."""
+    """(mean confidence, accuracy, n) of each occupied bin, and the expected calibration error."""
     confidence, right = predictions.probabilities.max(axis=1), ~predictions.wrong
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     points = [

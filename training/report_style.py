@@ -1,7 +1,9 @@
 """Colours and layout of `report.html`.
 
-The two lines are the blue and the orange of Okabe and Ito, which colour-blind readers tell apart, darkened on paper
-until text in them keeps a contrast of 4.5:1; the lines differ in dashes too. Printing always takes the light theme.
+The two lines are the blue and the orange of Okabe and Ito, which colour-blind readers tell apart, darkened on
+paper until text in them keeps a contrast of 4.5:1;
+ the lines differ in dashes too. Printing always takes the light
+theme.
 """
 
 LIGHT = {
@@ -74,7 +76,7 @@ def _levels() -> str:
 
 LAYOUT = """
 *{box-sizing:border-box}
-html{font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",sans-serif;
+html{font:16px/1.55 -apple-system,BlinkMacSystemFont,"Segoe UI",Roboto,"Noto Sans",system-ui,sans-serif;
 color:var(--ink);background:var(--paper);-webkit-text-size-adjust:100%;text-size-adjust:100%}
 body{max-width:61rem;margin:0 auto;padding:2.5rem clamp(1rem,4vw,2rem) 4rem}
 h1{font-size:clamp(1.6rem,5vw,2.25rem);line-height:1.2;letter-spacing:-.02em;font-weight:650;margin:0;
@@ -85,51 +87,59 @@ p{margin:0 0 1rem;max-width:42rem}
 a{color:var(--val);text-underline-offset:.2em}
 section{margin-top:3.25rem;padding-top:1.75rem;border-top:1px solid var(--rule)}
 figure{margin:0}
-bdi{overflow-wrap:anywhere}
+bdi{display:inline-block;max-width:100%;overflow-wrap:anywhere;vertical-align:top}
+table bdi{max-width:20rem;overflow-wrap:break-word}
 code{font:.875em/1.5 ui-monospace,"SF Mono","Cascadia Code",Menlo,Consolas,"Liberation Mono",monospace}
 :focus-visible{outline:2px solid var(--val);outline-offset:2px}
 .keep{white-space:nowrap}
+.notice{border-left:3px solid var(--train);padding-left:.8rem}
 .muted,caption,figcaption,.note{color:var(--muted)}
 .kicker{color:var(--muted);margin:0 0 .3rem;font-size:.875rem}
 .kicker+h1+p{margin-top:.4rem}
-nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;padding:0;margin:1.75rem 0 0;font-size:.9rem}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:1.75rem 2rem;margin:2.25rem 0 2rem}
-.tiles div{min-width:0}
-.tiles .first{grid-column:span 2}
+nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;padding:0;margin:1.75rem 0 0;
+font-size:.9rem}
+.tiles{display:flex;flex-wrap:wrap;gap:1.5rem 3.25rem;margin:2.25rem 0 2rem}
+.tiles .first{min-width:min(100%,20rem)}
 .tiles dt{font-size:.875rem;color:var(--muted)}
 .tiles dd{margin:0;font-size:1.5rem;line-height:1.3;font-weight:600;letter-spacing:-.015em;
 font-variant-numeric:tabular-nums}
 .tiles .first dd{font-size:clamp(2.75rem,11vw,3.75rem);line-height:1.1;letter-spacing:-.035em}
 .tiles dd+dd,.tiles .first dd+dd{font-size:.875rem;line-height:1.45;font-weight:400;letter-spacing:0;
 color:var(--muted);margin-top:.2rem}
-pre{margin:.35rem 0 0;padding:.85rem 1rem;background:var(--panel);border-radius:.4rem;white-space:pre-wrap;
-overflow-wrap:anywhere;user-select:all}
+pre{margin:.35rem 0 0;padding:.85rem 1rem;background:var(--panel);border-radius:.4rem;white-space:pre;
+overflow-x:auto;user-select:all}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:2rem 2.5rem;
 align-items:start}
 .pair>*{min-width:0}
+.beside{display:flex;flex-wrap:wrap;gap:1.5rem 3.5rem;align-items:flex-start}
+.beside h3,.pair h3{margin-top:0}
+.beside>*{min-width:0;max-width:100%}
+.beside>:last-child:not(:first-child){flex:1 1 17rem}
 .scroll{overflow-x:auto;max-width:100%}
 .tall{max-height:32rem;overflow-y:auto}
+.tall thead th{position:sticky;top:0;background:var(--paper)}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-size:.875rem;padding-bottom:.5rem}
 th,td{text-align:left;padding:.32rem .9rem .32rem 0;border-bottom:1px solid var(--rule);vertical-align:top}
-th{font-weight:500}
-thead th{font-size:.8125rem;color:var(--muted);vertical-align:bottom}
+th{font-weight:400}
+thead th{font-weight:500;font-size:.8125rem;color:var(--muted);vertical-align:bottom}
 tfoot th,tfoot td{border-bottom:0;font-weight:600}
 .n{text-align:right;white-space:nowrap}
 th:last-child,td:last-child{padding-right:0}
-.wide{width:100%}
+.wide{width:100%;max-width:46rem}
 .keys th{white-space:nowrap;color:var(--muted);font-weight:400;padding-right:1.5rem}
 .keys td{overflow-wrap:anywhere;min-width:9rem;white-space:pre-wrap}
 .keys .changed{font-weight:650}
 details{margin-top:1.25rem}
 summary{cursor:pointer;color:var(--muted);font-size:.9rem;padding:.25rem 0}
 svg{display:block;width:100%;height:auto;overflow:visible}
-svg text{font:11.5px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",sans-serif;
+svg text{font:11.5px -apple-system,BlinkMacSystemFont,"Segoe UI",Roboto,"Noto Sans",system-ui,sans-serif;
 fill:var(--muted);font-variant-numeric:tabular-nums}
 svg .strong{font-weight:600}
 svg .train{stroke:var(--train);stroke-dasharray:5 3}
 svg .val,svg .only{stroke:var(--val)}
-svg path.train,svg path.val,svg path.only{fill:none;stroke-width:1.9;stroke-linejoin:round;stroke-linecap:round}
+svg path.train,svg path.val,svg path.only{fill:none;stroke-width:1.9;stroke-linejoin:round;
+stroke-linecap:round}
 svg path.train{stroke-linecap:butt}
 svg circle{stroke-width:1.5;stroke-dasharray:none!important}
 svg circle.train{fill:var(--paper)}
@@ -141,26 +151,28 @@ svg .grid{stroke:var(--rule)}
 svg .axis{stroke:var(--muted)}
 svg .drop{stroke:var(--muted);stroke-dasharray:1.5 2.5}
 svg .ideal{stroke:var(--muted);stroke-dasharray:4 3}
+svg .soft{fill-opacity:.75}
 svg .frame{fill:var(--panel)}
-.chart figcaption{font-weight:600;color:var(--ink);font-size:.95rem;margin-bottom:.35rem}
+.chart figcaption,.pace caption{font-weight:600;color:var(--ink);font-size:.95rem;margin-bottom:.35rem}
 .chart figcaption span{font-weight:400;color:var(--muted);font-size:.875rem}
+.matrix figcaption{max-width:32rem;font-size:.875rem;margin-bottom:.5rem}
 .matrix table{font-size:.85rem;border-collapse:separate;border-spacing:2px;margin:.25rem 0}
 .matrix th,.matrix td{border:0;padding:0}
-.matrix td{width:2.6rem;min-width:2.2rem;height:2.3rem;text-align:center;vertical-align:middle;border-radius:3px;
-color:var(--muted);background:var(--panel)}
+.matrix td{width:2.5rem;min-width:2.1rem;height:2.3rem;text-align:center;vertical-align:middle;
+border-radius:3px}
+:where(.matrix td){background:var(--panel);color:var(--muted)}
 .matrix tbody th{text-align:right;vertical-align:middle;padding-right:.6rem;position:sticky;left:0;
 background:var(--paper)}
 .matrix tbody th bdi{display:block;max-width:9rem;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .matrix thead th{text-align:center}
 .matrix .upright bdi{writing-mode:vertical-rl;transform:rotate(180deg);max-height:8.5rem;overflow:hidden;
 text-overflow:ellipsis;white-space:nowrap;display:inline-block;line-height:1.3}
-.matrix thead th.axis,.matrix thead td{background:none}
-.matrix td.right0,.matrix td.total{background:none}
-.matrix td.total{padding-left:.5rem;text-align:right}
-.matrix .right10,.matrix .right9,.matrix .right8{font-weight:600}
+.matrix td.total{background:none}
+.matrix .total{text-align:right;padding-left:.6rem}
 _LEVELS_
 .heat{max-width:34rem}
-.shots{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.25rem,1fr));gap:1.5rem 1.25rem;margin:1rem 0 0;
+.shots{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.25rem,1fr));gap:1.5rem 1.25rem;
+margin:1rem 0 0;
 padding:0;list-style:none}
 .shots img{display:block;width:100%;max-width:10rem;aspect-ratio:1;object-fit:contain;background:var(--panel);
 border-radius:.25rem}
@@ -168,8 +180,18 @@ border-radius:.25rem}
 .shots figcaption{font-size:.8125rem;line-height:1.5;margin-top:.5rem;max-width:10rem;
 font-variant-numeric:tabular-nums}
 .shots dl{display:grid;grid-template-columns:auto 1fr;gap:0 .6rem;margin:0}
-.shots dd{margin:0;color:var(--ink);min-width:0;overflow-wrap:anywhere}
+.shots dd{margin:0;color:var(--ink);min-width:0;max-height:4.5em;overflow:hidden}
 footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--rule);font-size:.875rem;color:var(--muted)}
+@media screen and (max-width:40rem){
+section{margin-top:2.5rem;padding-top:1.5rem}
+th,td{padding-right:.55rem}
+table{font-size:.85rem}
+table bdi{max-width:11rem}
+svg text{font-size:13px}
+.matrix table{font-size:.8rem;border-spacing:1px}
+.matrix td{width:1.5rem;min-width:1.5rem;height:1.75rem}
+.matrix tbody th bdi{max-width:6.5rem}
+}
 @media print{
 @page{margin:16mm}
 html{font-size:10pt}
@@ -180,6 +202,7 @@ section{margin-top:1.5rem;padding-top:1rem}
 figure,tr,li,.tiles div,pre{break-inside:avoid}
 h2,h3,caption{break-after:avoid}
 .scroll,.tall{overflow:visible;max-height:none}
+pre{white-space:pre-wrap;overflow-wrap:anywhere}
 .matrix td{width:auto;min-width:1.6rem;height:1.7rem}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 }

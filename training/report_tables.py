@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from .report_format import integer, moment, name, plain, text
+from .report_format import integer, moment, name, plain, scroll, section, table, text
+from .report_predictions import FULL_MATRIX
 from .report_run import SPLITS, Record
-from .report_sections import FULL_MATRIX, scroll, section, table
 
 
 def keys(rows: list[tuple[str, str]], caption: str = "") -> str:
@@ -39,16 +39,17 @@ def _count_table(counts: dict[str, list[int]], names: list[str]) -> str:
     splits = [text(SPLITS.get(split, split)) for split in counts]
     sums = [integer(sum(column)) for column in counts.values()]
     rows = [[name(item), *(integer(column[i]) for column in counts.values())] for i, item in enumerate(names)]
-    full = table("Images of each class", ["class", *(">" + split for split in splits)], rows, ["all", *sums])
+    full = table("", ["class", *(">" + split for split in splits)], rows, ["all", *sums])
     full = scroll("Images of each class", full, "tall" if len(names) > 40 else "")
     if len(names) <= FULL_MATRIX:
-        return f"<h3>Images</h3>{full}"
+        return f"<h3>Images of each class</h3>{full}"
     short = [
         [split, total, f"{integer(min(column))} to {integer(max(column))}"]
         for split, total, column in zip(splits, sums, counts.values(), strict=True)
     ]
     head = ["split", ">images", ">in a class"]
-    return f"<h3>Images</h3>{scroll('Images', table('', head, short))}<details><summary>Every class</summary>{full}</details>"
+    every = f"<details><summary>Every class</summary>{full}</details>"
+    return f"<h3>Images</h3>{scroll('Images', table('', head, short))}{every}"
 
 
 def configuration(record: Record) -> str:

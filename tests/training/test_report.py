@@ -65,13 +65,25 @@ def history(epochs=EPOCHS, validation=True):
         "replicas": 1,
         "commit": "3f9c2ab",
     }
-    lines = [{"event": "start", "time": "2026-11-20T17:00:00+00:00", "environment": environment, "resumed_at": None}]
+    lines = [
+        {
+            "event": "start",
+            "time": "2026-11-20T17:00:00+00:00",
+            "environment": environment,
+            "resumed_at": None,
+        }
+    ]
     for epoch, (a, b, c, d) in enumerate(noise):
         if epoch == 3:
             again = {**environment, "cores": 8, "processor": "AMD EPYC 7B13"}
             resumed = {"epoch": 3, "step": 5}
             lines.append(
-                {"event": "start", "time": "2026-11-20T18:30:00+00:00", "environment": again, "resumed_at": resumed}
+                {
+                    "event": "start",
+                    "time": "2026-11-20T18:30:00+00:00",
+                    "environment": again,
+                    "resumed_at": resumed,
+                }
             )
         line = {
             "event": "epoch",
@@ -84,7 +96,7 @@ def history(epochs=EPOCHS, validation=True):
             "images_per_second": 610.0 + 40 * b,
         }
         if validation:
-            line["val_loss"] = 1.3 * math.exp(-0.32 * epoch + c) + 0.07 + 0.004 * max(0, epoch - 9)
+            line["val_loss"] = 1.3 * math.exp(-0.32 * epoch + c) + 0.07 + 0.012 * max(0, epoch - 10)
             line["val_accuracy"] = 1 - 0.42 * math.exp(-0.45 * epoch + d) - 0.014
         lines.append(line)
     return lines
@@ -110,7 +122,12 @@ def config(names=None, **changes):
             "smoke": False,
             "seed": 0,
         },
-        "model": {"name": "squeezenet_cifar", "parameters": 729876, "trainable": 725012, "multiply_adds": 12_345_678},
+        "model": {
+            "name": "squeezenet_cifar",
+            "parameters": 729876,
+            "trainable": 725012,
+            "multiply_adds": 12_345_678,
+        },
         "data": {
             "name": "digits",
             "sha256": hashlib.sha256(b"digits").hexdigest(),
@@ -140,7 +157,9 @@ def make(directory, *, config=config(), lines=None, arrays=None, metrics=None, a
     arrays = arrays if arrays is not None else predictions(*digits())
     (directory / "config.json").write_text(json.dumps(config))
     if "history" not in absent:
-        (directory / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines or history()))
+        (directory / "history.jsonl").write_text(
+            "".join(json.dumps(line) + "\n" for line in lines or history())
+        )
     if "metrics" not in absent:
         (directory / "metrics.json").write_text(json.dumps(metrics or measured(arrays)))
     if "predictions" not in absent:

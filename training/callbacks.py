@@ -1,0 +1,99 @@
+"""Callbacks of a run: its history, its time limit, and what ties two calls of `fit` into one training."""
+
+import json
+import time
+
+import keras
+
+from . import environment
+from .checkpoint import write_atomically
+from .optimize import learning_rate
+from .rundir import read_history
+
+
+class Phases(keras.callbacks.CallbackList):
+    """One training in several calls of `fit`: callbacks see one beginning and one end.
+
+    A run that was killed within an epoch finishes that epoch in a call of its own, since `fit` expects every epoch to
+    have the same number of steps. Without this, `EarlyStopping` would restore its best weights in between.
+
+    Attributes:
+        last: to be set before the last call.
+    """
+
+    def __init__(self, callbacks, model):
+        super().__init__(callbacks, add_history=True, model=model)
+        self.begun = self.last = False
+
+    def on_train_begin(self, logs=None):
+        """Once."""
+        if not self.begun:
+            super().on_train_begin(logs)
+        self.begun = True
+
+    def on_train_end(self, logs=None):
+        """Once."""
+        if self.last:
+            super().on_train_end(logs)
+
+
+class History(keras.callbacks.Callback):
+    """history.jsonl: a line for each start with its environment, then a line an epoch.
+
+    Args:
+        path: of the file.
+        feed: the training data's.
+        strategy: the run's.
+        progress: of the checkpoint that the run resumes from, or None.
+        write: whether this process writes files.
+    """
+
+    def __init__(self, path, feed, strategy=None, progress=None, write=True):
+        super().__init__()
+        self.path = path
+        self.feed = feed
+        self.writes = write
+        self.starts, _ = read_history(path)
+        place = {key: progress[key] for key in ("epoch", "step")} if progress else None
+        start = {"event": "start", "time": environment.now(), "environment": environment.describe(strategy)}
+        self.starts.append({**start, "resumed_at": place})
+        self.write(progress["epochs"] if progress else [])
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the clock."""
+        self.began = time.perf_counter()
+
+    def line(self, epoch, logs):
+        """The epoch's line."""
+        seconds = time.perf_counter() - self.began
+        images = (self.feed.steps - self.feed.start) * self.feed.batch_size
+        return {
+            "event": "epoch",
+            "epoch": epoch,
+            "steps": self.feed.steps,
+            "learning_rate": learning_rate(self.model),
+            **{name: float(value) for name, value in logs.items()},
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images / seconds, 1),
+        }
+
+    def write(self, epochs):
+        """Writes the whole file anew: it never holds a torn line, nor an epoch that a resumed run repeats."""
+        if self.writes:
+            lines = "".join(json.dumps(line) + "\n" for line in [*self.starts, *epochs])
+            write_atomically(self.path, lambda file: file.write(lines.encode()))
+
+
+class TimeLimit(keras.callbacks.Callback):
+    """Stops training after the epoch in which `minutes` have passed."""
+
+    def __init__(self, minutes, epochs):
+        super().__init__()
+        self.epochs = epochs
+        self.end = time.monotonic() + 60 * minutes
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Looks at the clock."""
+        if time.monotonic() > self.end and epoch + 1 < self.epochs:
+            self.model.stop_training = True
+            print(f"The time limit is reached: stopped after {epoch + 1} of {self.epochs} epochs.", flush=True)

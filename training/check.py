@@ -1,0 +1,50 @@
+"""What is refused before hours of training."""
+
+
+def fits(model, data):
+    """Checks that `model` can be trained on `data`.
+
+    Args:
+        model: a compiled, functional Keras model.
+        data: a `training.data.Data`.
+
+    Raises:
+        ValueError: saying what the model expects and what the data are.
+    """
+    expected, found = tuple(model.input_shape[1:]), tuple(data.image_shape)
+    if any(e is not None and e != f for e, f in zip(expected, found, strict=True)):
+        raise ValueError(
+            f"{model.name} expects images of {_shape(expected)}, the data are {_shape(found)}. "
+            "Build it with input_shape=data.image_shape."
+        )
+    outputs, classes = model.output_shape[-1], len(data.class_names)
+    if outputs != classes:
+        raise ValueError(
+            f"{model.name} has {outputs} outputs, the data {classes} classes. Build it with classes=data.class_names."
+        )
+    names = next((layer.names for layer in reversed(model.layers) if hasattr(layer, "names")), None)
+    numbers = [str(number) for number in range(classes)]
+    if names is not None and names not in (list(data.class_names), numbers):
+        pairs = list(zip(names, data.class_names, strict=True))
+        number, (ours, theirs) = next((n, p) for n, p in enumerate(pairs) if p[0] != p[1])
+        raise ValueError(
+            f"{model.name}'s class {number} is {ours!r}, the data's is {theirs!r}: the labels would be mixed up. "
+            "Build it with classes=data.class_names."
+        )
+    if not getattr(model, "compiled", False):
+        raise ValueError(f"Expected a compiled model, received {model.name} as it was built: call model.compile(…).")
+
+
+def fits_strategy(model, strategy):
+    """Checks that `model` was built under `strategy`; Keras would train it on one device without a word."""
+    if strategy is None or not hasattr(strategy, "scope"):
+        return
+    if model.distribute_strategy is not strategy:
+        raise ValueError(
+            f"Expected {model.name} to be built inside the scope of {type(strategy).__name__}, received a model built "
+            "outside it. Build and compile it under `with run.scope():`."
+        )
+
+
+def _shape(shape):
+    return "x".join("any" if size is None else str(size) for size in shape)

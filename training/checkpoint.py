@@ -1,0 +1,180 @@
+"""Everything that a killed run needs to go on bit for bit, in one file that is written whole or not at all.
+
+Keras's own files leave out what random layers have drawn (the state of `SeedGenerator`), callbacks, metrics in the
+middle of an epoch and the place in the data; `BackupAndRestore` starts the epoch anew.
+"""
+
+import json
+import os
+import pathlib
+import time
+
+import keras
+import numpy as np
+
+from .optimize import to_numpy
+
+
+def save(path, model, progress, callbacks=()):
+    """Writes a checkpoint: to a temporary file, flushed to disk, then renamed.
+
+    Args:
+        path: of the file.
+        model: compiled, its optimizer built.
+        progress: a JSON-able dictionary: where training stands.
+        callbacks: whose numbers and arrays are kept, too.
+    """
+    arrays, kept = {}, []
+    for group, variables in _groups(model).items():
+        arrays.update({f"{group}/{n}": to_numpy(variable) for n, variable in enumerate(variables)})
+    for n, callback in enumerate(callbacks):
+        plain, lists = _state(callback)
+        kept.append({"class": type(callback).__name__, "plain": plain, "arrays": sorted(lists)})
+        arrays.update({f"callback{n}/{key}/{i}": a for key, rows in lists.items() for i, a in enumerate(rows)})
+    arrays["meta"] = np.frombuffer(json.dumps({**progress, "callbacks": kept}).encode(), "uint8")
+    write_atomically(path, lambda file: np.savez(file, **arrays))
+
+
+def load(path):
+    """The checkpoint at `path`: a dictionary with `progress` and `arrays`; None where there is none."""
+    if not pathlib.Path(path).exists():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    return {"progress": json.loads(arrays.pop("meta").tobytes()), "arrays": arrays}
+
+
+def restore_model(model, saved):
+    """Assigns all variables of the model and its optimizer, random states included.
+
+    Raises:
+        ValueError: if the checkpoint was written by another architecture or optimizer.
+    """
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    for group in ("model", "optimizer"):
+        _assign(_groups(model)[group], saved, group)
+
+
+def restore_metrics(model, saved):
+    """Assigns the metrics' accumulators, which must be built."""
+    _assign(_groups(model)["metrics"], saved, "metrics")
+
+
+def restore_callbacks(callbacks, saved):
+    """Gives the callbacks back their numbers and arrays, as far as class and order agree."""
+    for n, (callback, kept) in enumerate(zip(callbacks, saved["progress"]["callbacks"], strict=False)):
+        if type(callback).__name__ != kept["class"]:
+            continue
+        for key, value in kept["plain"].items():
+            setattr(callback, key, value)
+        for key in kept["arrays"]:
+            prefix = f"callback{n}/{key}/"
+            rows = {int(k[len(prefix) :]): v for k, v in saved["arrays"].items() if k.startswith(prefix)}
+            setattr(callback, key, [rows[i] for i in sorted(rows)])
+
+
+def write_atomically(path, write):
+    """Calls `write(file)` on a temporary binary file beside `path`, and renames it when it is safely on disk."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _groups(model):
+    """The variables by group: `model` holds weights, moving statistics and random states."""
+    metrics = list(model.metrics_variables)
+    ours = {id(variable) for variable in metrics}
+    states = [variable for variable in model.variables if id(variable) not in ours]
+    return {"model": states, "optimizer": list(model.optimizer.variables), "metrics": metrics}
+
+
+def _assign(variables, saved, group):
+    arrays = {key: value for key, value in saved["arrays"].items() if key.startswith(f"{group}/")}
+    if len(arrays) != len(variables):
+        raise ValueError(
+            f"The checkpoint holds {len(arrays)} variables of the {group}, this {group} has {len(variables)}: "
+            "expected the recipe and options that wrote it. Choose another --output."
+        )
+    for n, variable in enumerate(variables):
+        value = arrays[f"{group}/{n}"]
+        if tuple(value.shape) != tuple(variable.shape):
+            raise ValueError(
+                f"The checkpoint holds shape {value.shape} for {variable.path}, which has {tuple(variable.shape)}: "
+                "expected the recipe and options that wrote it. Choose another --output."
+            )
+        variable.assign(value)
+
+
+def _state(callback):
+    """A callback's own attributes: plain values, and lists of arrays such as `EarlyStopping.best_weights`."""
+    plain, lists = {}, {}
+    for key, value in vars(callback).items():
+        if key.startswith("_") or key in ("model", "params", "history"):
+            continue
+        if isinstance(value, np.generic):
+            value = value.item()
+        if value is None or isinstance(value, bool | int | float | str):
+            plain[key] = value
+        elif isinstance(value, list) and value and all(isinstance(row, np.ndarray) for row in value):
+            lists[key] = value
+    return plain, lists
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves after every epoch, and within one after `minutes`; restores callbacks and metrics when training begins.
+
+    Args:
+        path: of the checkpoint file.
+        feed: the training data's `Feed`, whose `epoch` it sets.
+        history: the run's `History`, whose lines it keeps.
+        saved: what `load` returned, or None.
+        watched: callbacks whose state is kept.
+        minutes: between checkpoints within an epoch.
+        write: whether this process writes files.
+    """
+
+    def __init__(self, path, feed, history, saved=None, watched=(), minutes=5.0, write=True):
+        super().__init__()
+        self.path = path
+        self.feed = feed
+        self.history = history
+        self.saved = saved
+        self.watched = watched
+        self.minutes = minutes
+        self.writes = write
+        self.epochs = list(saved["progress"]["epochs"]) if saved else []
+
+    def on_train_begin(self, logs=None):
+        """Restores the callbacks, which have just reset themselves."""
+        if self.saved:
+            restore_callbacks(self.watched, self.saved)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Sets the epoch; where the run was killed within it, restores the metrics, which Keras has just reset."""
+        self.feed.epoch = epoch
+        if self.saved and self.feed.start:
+            restore_metrics(self.model, self.saved)
+        self.saved = None
+        self.epoch, self.last = epoch, time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Saves when it has been a while."""
+        if time.monotonic() - self.last > 60 * self.minutes:
+            self._save(self.epoch, self.feed.start + batch + 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves, then writes the history: a line that is lost in between is in the checkpoint."""
+        self.epochs.append(self.history.line(epoch, logs))
+        self._save(epoch + 1, 0)
+        self.history.write(self.epochs)
+
+    def _save(self, epoch, step):
+        self.last = time.monotonic()
+        if self.writes:
+            save(self.path, self.model, {"epoch": epoch, "step": step, "epochs": self.epochs}, self.watched)

@@ -1,0 +1,97 @@
+"""The options that every recipe shares."""
+
+import dataclasses
+import os
+import pathlib
+from dataclasses import dataclass
+
+OPTIMIZERS = "sgd momentum nesterov adam adamw rmsprop adagrad".split()
+SCHEDULES = "constant linear cosine step exponential".split()
+# where keras.datasets keeps what it has downloaded; digits come with scikit-learn
+CACHED = {
+    "digits": "",
+    "cifar10": "cifar-10-batches-py*",
+    "cifar100": "cifar-100-python*",
+    "mnist": "mnist.npz",
+    "fashion_mnist": "fashion-mnist/*",
+}
+STRATEGIES = "auto mirrored multiworker none".split()
+
+
+@dataclass
+class Common:
+    """Fields that become command-line options; a recipe's `Config` inherits them and sets its own defaults."""
+
+    # a data set's name, a folder of class folders, a .csv or an .npz file
+    data: str = "digits"
+    # height and width in pixels; 0 keeps the data's own
+    image_size: int = 0
+    # passes over the training images
+    epochs: int = 10
+    # images a step, over all devices together
+    batch_size: int = 64
+    # sgd, momentum, nesterov, adam, adamw, rmsprop or adagrad
+    optimizer: str = "momentum"
+    # the largest learning rate; it is not scaled with the batch size
+    learning_rate: float = 0.05
+    # how the rate falls: constant, linear, cosine, step (a tenth at 1/2 and 3/4) or exponential (to a hundredth)
+    schedule: str = "linear"
+    # decoupled, and never on biases and normalization
+    weight_decay: float = 0.0
+    # of weights, data order, augmentation and validation split
+    seed: int = 0
+    # the run's directory; the same again resumes. Default: runs/RECIPE
+    output: str = ""
+    # auto, mirrored (all local GPUs), multiworker (TF_CONFIG) or none
+    strategy: str = "auto"
+    # a few seconds on few images: does it run at all?
+    smoke: bool = False
+    # minutes after which training stops, after the epoch it is in; 0 for no limit
+    time_limit: float = 0.0
+
+
+def check(config):
+    """Refuses values that would fail later, or silently do nothing.
+
+    Raises:
+        ValueError: naming the option, what came and what is allowed.
+    """
+    for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("strategy", STRATEGIES)):
+        value = getattr(config, name)
+        if value not in allowed:
+            raise ValueError(f"Expected {name} to be one of {', '.join(allowed)}; received {value!r}.")
+    for name, least in (("epochs", 1), ("batch_size", 1), ("image_size", 0), ("weight_decay", 0), ("time_limit", 0)):
+        if not getattr(config, name) >= least:
+            raise ValueError(f"Expected {name} to be at least {least}; received {getattr(config, name)}.")
+    if not 0 < config.learning_rate < float("inf"):
+        raise ValueError(f"Expected learning_rate to be positive; received {config.learning_rate}.")
+    if not 0 <= config.seed < 2**31:
+        raise ValueError(f"Expected seed from 0 to 2147483647; received {config.seed}.")
+
+
+def resolve(config):
+    """The options as they are used: checked, the data set decided, its path absolute.
+
+    `data` may name several sets, "cifar10 or digits": the first that is on this machine is taken, the last if none
+    is, without a download. A smoke run takes the last. Naming a single one downloads it.
+    """
+    check(config)
+    names = config.data.split(" or ")
+    chosen = names[-1] if config.smoke else next((name for name in names if at_hand(name)), names[-1])
+    if len(names) > 1 and chosen != names[0]:
+        print(f"Training on {chosen}. For {names[0]}, say --data {names[0]}.", flush=True)
+    path = pathlib.Path(chosen).expanduser()
+    if path.exists() and chosen not in CACHED:
+        chosen = str(path.resolve())
+    return dataclasses.replace(config, data=chosen)
+
+
+def at_hand(name):
+    """Whether a data set can be read without a download."""
+    folder = os.environ.get("CONVCRAFT_DATA")
+    if folder and (pathlib.Path(folder, f"{name}.npz").exists() or pathlib.Path(folder, name).is_dir()):
+        return True
+    if name in CACHED:
+        home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
+        return any(pathlib.Path(home, "datasets").glob(CACHED[name])) if CACHED[name] else True
+    return pathlib.Path(name).exists()

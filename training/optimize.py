@@ -1,0 +1,74 @@
+"""Optimizers and schedules by name, out of Keras's own."""
+
+import keras
+
+from .common import check
+
+UNDECAYED = ["bias", "gamma", "beta", "alpha"]  # normalization, biases, PReLU's slopes
+
+
+def schedule(config, steps):
+    """The learning rate over `steps` steps: `config.learning_rate`, falling as `config.schedule` says.
+
+    Returns:
+        A float for "constant", a `keras.optimizers.schedules.LearningRateSchedule` otherwise.
+
+    Example:
+        >>> from convcraft.training import Common
+        >>> float(schedule(Common(learning_rate=0.1, schedule="linear"), 10)(5))
+        0.05000000074505806
+    """
+    rate, kinds = config.learning_rate, keras.optimizers.schedules
+    if config.schedule == "linear":
+        return kinds.PolynomialDecay(rate, max(1, steps), end_learning_rate=0.0)
+    if config.schedule == "cosine":
+        return kinds.CosineDecay(rate, max(1, steps))
+    if config.schedule == "step":
+        return kinds.PiecewiseConstantDecay([steps // 2, steps * 3 // 4], [rate, rate / 10, rate / 100])
+    if config.schedule == "exponential":
+        return kinds.ExponentialDecay(rate, max(1, steps), decay_rate=0.01)
+    return rate
+
+
+def optimizer(config, steps):
+    """The optimizer that `config` names, its rate falling over `steps` steps.
+
+    Weight decay is decoupled and spares biases, normalization and PReLU's slopes. Keras's own `weight_decay` decays
+    them, too.
+
+    Args:
+        config: a `training.Common`.
+        steps: number of steps of the whole training; `run.steps(data)`.
+
+    Returns:
+        A `keras.optimizers.Optimizer`.
+    """
+    check(config)
+    kinds = keras.optimizers
+    makers = {
+        "sgd": lambda rate, **k: kinds.SGD(rate, **k),
+        "momentum": lambda rate, **k: kinds.SGD(rate, momentum=0.9, **k),
+        "nesterov": lambda rate, **k: kinds.SGD(rate, momentum=0.9, nesterov=True, **k),
+        "adam": kinds.Adam,
+        "adamw": kinds.AdamW,
+        "rmsprop": kinds.RMSprop,
+        "adagrad": kinds.Adagrad,
+    }
+    made = makers[config.optimizer](schedule(config, steps), weight_decay=config.weight_decay or None)
+    made.exclude_from_weight_decay(var_names=UNDECAYED)
+    return made
+
+
+def learning_rate(model):
+    """The optimizer's current rate as a float, also under a `tf.distribute` strategy."""
+    rate = model.optimizer._learning_rate
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return float(keras.ops.convert_to_numpy(rate(int(to_numpy(model.optimizer.iterations)))))
+    return float(to_numpy(rate))
+
+
+def to_numpy(variable):
+    """The value of a Keras variable; of its first replica where a strategy mirrors it (Keras fails there)."""
+    value = getattr(variable, "value", variable)
+    value = value.values[0] if hasattr(value, "values") and not callable(value.values) else value
+    return keras.ops.convert_to_numpy(value)

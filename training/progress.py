@@ -1,0 +1,102 @@
+"""Progress: a live bar in a terminal, one line an epoch elsewhere."""
+
+import sys
+import time
+
+import keras
+
+from .optimize import learning_rate
+
+
+class Progress(keras.callbacks.Callback):
+    """Shows how far training is: images/s, learning rate, losses, time left.
+
+    Args:
+        feed: the training data's `Feed`.
+        epochs: number of epochs.
+        live: whether to draw a bar; None asks the terminal.
+    """
+
+    def __init__(self, feed, epochs, live=None):
+        super().__init__()
+        self.feed = feed
+        self.steps = feed.steps
+        self.epochs = epochs
+        self.batch_size = feed.batch_size
+        self.live = sys.stdout.isatty() if live is None else live
+        self.bar = None
+        self.step = 0
+        self.announced = False
+
+    def on_train_begin(self, logs=None):
+        """Starts the bar."""
+        if not self.live:
+            return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), TextColumn("{task.fields[text]}"))
+        self.bar = Progress(*columns, TimeElapsedColumn(), transient=True)
+        self.task = self.bar.add_task("", total=self.steps, epoch=f"1/{self.epochs}", text="compiling …")
+        self.bar.start()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the epoch's clock."""
+        self.epoch, self.started, self.clock = epoch, time.perf_counter(), None
+        if self.bar:
+            self.bar.reset(self.task, total=self.steps, epoch=f"{epoch + 1}/{self.epochs}", text="")
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Moves the bar; after a few steps, says how long it will take in all."""
+        self.step += 1
+        if self.clock is None:  # the first step of a process compiles: it says nothing of the speed
+            self.clock, self.clocked = time.perf_counter(), self.step
+            return
+        elapsed, done = time.perf_counter() - self.clock, self.step - self.clocked
+        if not self.announced and (elapsed > 2 or done >= 10):
+            self.announced = True
+            left = (self.epochs - self.epoch) * self.steps * elapsed / done
+            self._print(f"About {duration(left)} to go, at {done * self.batch_size / elapsed:.0f} images/s.")
+        if self.bar:
+            done_here = self.feed.start + batch + 1
+            left = (self.epochs - self.epoch) * self.steps - done_here
+            speed = done * self.batch_size / elapsed
+            text = f"{_numbers(logs)}  {speed:.0f} images/s  {duration(left * elapsed / done)} left"
+            self.bar.update(self.task, completed=done_here, text=text)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Prints the epoch's line."""
+        seconds = time.perf_counter() - self.started
+        left = (self.epochs - epoch - 1) * seconds
+        speed = (self.steps - self.feed.start) * self.batch_size / seconds
+        rest = f"  {duration(left)} left" if left else ""
+        self._print(
+            f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}  {_numbers(logs)}  "
+            f"rate {learning_rate(self.model):.3g}  {speed:.0f} images/s{rest}"
+        )
+
+    def on_train_end(self, logs=None):
+        """Takes the bar away."""
+        if self.bar:
+            self.bar.stop()
+            self.bar = None
+
+    def _print(self, text):
+        if self.bar:
+            self.bar.console.print(text, highlight=False)
+        else:
+            print(text, flush=True)
+
+
+def _numbers(logs):
+    return "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
+
+
+def duration(seconds):
+    """Seconds as a person would say them: `35 s`, `2 min 10 s`, `1 h 5 min`."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,114 @@
+"""The section of `report.html` on how a run learned: loss, metrics and learning rate over the epochs."""
+
+from typing import Any
+
+import numpy as np
+
+from .report_charts import Line, curves
+from .report_format import duration, integer, is_number, number, percent, plural, scroll, section, table, text
+from .report_run import Record
+
+NOT_METRICS = {"event", "epoch", "steps", "learning_rate", "seconds", "images_per_second"}
+
+
+def learning(record: Record) -> str:
+    """Loss, metrics and learning rate over the epochs."""
+    epochs = record.epochs
+    if not epochs:
+        return section("curves", "Learning curves", "<p>No epoch has finished yet.</p>")
+    resumed = [_place(start["resumed_at"], epochs) for start in record.starts if start.get("resumed_at")]
+    charts, notes = [], []
+    for metric in _metrics(epochs):
+        lines = [Line("train", "train", [epoch.get(metric) for epoch in epochs])]
+        if any(f"val_{metric}" in epoch for epoch in epochs):
+            lines.append(Line("val", "validation", [epoch.get(f"val_{metric}") for epoch in epochs]))
+        notes += [note for line in lines if (note := _broken(metric, line))]
+        drawn = [line for line in lines if line.points()]
+        if drawn:
+            title = text(metric.replace("_", " ").capitalize())
+            charts.append(
+                curves(title, drawn, share=_is_share(metric), best=_best(metric, drawn), resumed=resumed)
+            )
+    rates = Line("only", "last", [epoch.get("learning_rate") for epoch in epochs])
+    if rates.points():
+        charts.append(curves("Learning rate", [rates], resumed=resumed, height=150))
+    if not any(key.startswith("val_") for epoch in epochs for key in epoch):
+        notes.append("There was no validation set: nothing here tells whether the network generalizes.")
+    said = "".join(f'<p class="note">{note}</p>' for note in notes)
+    pair = f'<div class="pair">{"".join(charts)}{_pace(epochs)}</div>'
+    return section("curves", "Learning curves", said, pair, _epoch_table(epochs))
+
+
+def _metrics(epochs: list[dict[str, Any]]) -> list[str]:
+    """Names of what was measured each epoch, the loss first, then accuracies."""
+    keys = {
+        key.removeprefix("val_")
+        for epoch in epochs
+        for key, value in epoch.items()
+        if not isinstance(value, str)
+    }
+    return sorted(keys - NOT_METRICS, key=lambda key: (key != "loss", key != "accuracy", key))
+
+
+def _is_share(metric: str) -> bool:
+    return "accuracy" in metric
+
+
+def _best(metric: str, lines: list[Line]) -> tuple[Line, str] | None:
+    validation = [line for line in lines if line.kind == "val"]
+    if not validation or not ("loss" in metric or "accuracy" in metric):
+        return None
+    return validation[0], "lowest" if "loss" in metric else "highest"
+
+
+def _broken(metric: str, line: Line) -> str:
+    bad = [x for x, y in enumerate(line.values, 1) if y is not None and not is_number(y)]
+    if not bad:
+        return ""
+    what = text(f"{metric.replace('_', ' ')} ({line.label})")
+    count = plural(len(bad), "epoch")
+    return f"<strong>The {what} was not a finite number</strong> in {count}, first in epoch {bad[0]}."
+
+
+def _place(resumed_at: dict[str, Any], epochs: list[dict[str, Any]]) -> float:
+    """Where on the axis of finished epochs a run was taken up again."""
+    steps = next((epoch["steps"] for epoch in epochs if epoch.get("steps")), 0)
+    place = resumed_at.get("epoch", 0) + (resumed_at.get("step", 0) / steps if steps else 0)
+    return min(place, len(epochs))
+
+
+def _pace(epochs: list[dict[str, Any]]) -> str:
+    rows = [("Epochs", integer(len(epochs)))]
+    for key, title, show in (
+        ("seconds", "Time an epoch", duration),
+        ("images_per_second", "Images a second", integer),
+    ):
+        values = [epoch[key] for epoch in epochs if is_number(epoch.get(key))]
+        if values:
+            rows.append((f"{title} (median)", show(float(np.median(values)))))
+    body = "".join(
+        f'<tr><th scope="row">{title}</th><td class="n">{value}</td></tr>' for title, value in rows
+    )
+    return f'<table class="wide pace"><caption>Pace</caption><tbody>{body}</tbody></table>'
+
+
+def _epoch_table(epochs: list[dict[str, Any]], most: int = 200) -> str:
+    metrics = [key for metric in _metrics(epochs) for key in (metric, f"val_{metric}")]
+    keys = [key for key in ["learning_rate", *metrics] if any(key in epoch for epoch in epochs)]
+    chosen = sorted({round(i) for i in np.linspace(0, len(epochs) - 1, min(most, len(epochs)))})
+    rows = [
+        [str(epoch["epoch"] + 1), *(_measured(key, epoch.get(key)) for key in keys)]
+        for epoch in (epochs[i] for i in chosen)
+    ]
+    head = [">epoch", *(">" + text(key.replace("val_", "validation ").replace("_", " ")) for key in keys)]
+    summary = "The numbers behind the curves" + (
+        f" ({most} of {integer(len(epochs))} epochs)" if len(rows) < len(epochs) else ""
+    )
+    listing = scroll("Every epoch", table("", head, rows), "tall")
+    return f"<details><summary>{summary}</summary>{listing}</details>"
+
+
+def _measured(key: str, value: Any) -> str:
+    if not isinstance(value, (int, float)):
+        return "–"
+    return percent(value) if _is_share(key) else number(value)

@@ -1,0 +1,80 @@
+"""A run's directory: which one, and the plain files in it."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+
+from .checkpoint import write_atomically
+
+STATE = pathlib.Path("checkpoint", "state.npz")
+UNCOMPARED = {"output", "time_limit", "strategy"}  # options that may change between two starts of one run
+
+
+def choose(wanted, recipe, config):
+    """The directory of this run.
+
+    Args:
+        wanted: as the user said; or empty for `runs/RECIPE`, or the first of `runs/RECIPE-2`, … that is free or
+            belongs to an unfinished run with the same options.
+        recipe: the recipe's name.
+        config: its options.
+
+    Raises:
+        ValueError: if `wanted` holds something else, saying what.
+    """
+    if wanted:
+        directory = pathlib.Path(wanted).resolve()
+        differs = _differences(directory, recipe, config)
+        if differs:
+            raise ValueError(
+                f"{directory} holds another run ({', '.join(differs)}). Expected the same options, to resume it, or "
+                "another --output."
+            )
+        return directory
+    number = 1
+    while True:
+        directory = pathlib.Path("runs", recipe if number == 1 else f"{recipe}-{number}").resolve()
+        unfinished = not (directory / "metrics.json").exists()
+        if unfinished and not _differences(directory, recipe, config):
+            return directory
+        number += 1
+
+
+def _differences(directory, recipe, config):
+    """What in `directory` speaks against resuming there, as short phrases."""
+    if not directory.exists():
+        return []
+    if not directory.is_dir():
+        return ["it is a file"]
+    if not (directory / "config.json").exists():
+        strangers = sorted({path.name for path in directory.iterdir()} - {"recipe.py", "checkpoint", "history.jsonl"})
+        return [f"files of no run, such as {strangers[0]}"] if strangers else []
+    before = read_json(directory / "config.json")
+    if before["recipe"] != recipe:
+        return [f"the recipe {before['recipe']}"]
+    then, now = before["config"], json.loads(json.dumps(dataclasses.asdict(config)))
+    keys = sorted((set(then) | set(now)) - UNCOMPARED)
+    return [f"{key}={then.get(key)!r} there, {now.get(key)!r} here" for key in keys if then.get(key) != now.get(key)]
+
+
+def read_history(path):
+    """The lines of a history.jsonl: (starts, epochs). A torn last line is left out."""
+    starts, epochs = [], []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                row = json.loads(line)
+                (starts if row["event"] == "start" else epochs).append(row)
+    return starts, epochs
+
+
+def read_json(path):
+    """The content of a JSON file."""
+    return json.loads(pathlib.Path(path).read_text())
+
+
+def write_json(path, content):
+    """Writes a JSON file whole or not at all."""
+    text = json.dumps(content, indent=1) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))

@@ -1,0 +1,134 @@
+"""What every reader of data returns, how missing splits are cut from it, and the report on it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .pipeline import Source
+
+SPLITS = ("train", "val", "test")
+TEST_SEED = 0  # of every test set that is cut: it must not move with a run's seed
+
+
+@dataclass
+class Loaded:
+    """What a reader found: the sources of the splits that exist, and what the report should say."""
+
+    sources: dict[str, Source]
+    class_names: list[str]
+    sha256: str
+    sizes: Counter[tuple[int, int]]
+    notes: list[str] = field(default_factory=list)
+    conversions: Counter[str] = field(default_factory=Counter)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """What was loaded; `str()` says it all.
+
+    Attributes:
+        name: the source.
+        counts: images by split and class name.
+        image_shape: (height, width, channels) that the model sees.
+        sizes: images by (height, width) as they were found, before resizing.
+        notes: how the splits were cut, what was ignored, copies found.
+        conversions: images by what was done to them.
+        unreadable: (file, reason), every file that was left out.
+    """
+
+    name: str
+    counts: dict[str, dict[str, int]]
+    image_shape: tuple[int, int, int]
+    sizes: dict[tuple[int, int], int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    conversions: dict[str, int] = field(default_factory=dict)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        classes = len(self.counts["train"])
+        lines = [
+            f"{self.name}: {classes} classes, images {'x'.join(map(str, self.image_shape))}, float32, 0-255"
+        ]
+        for split, counts in self.counts.items():
+            few, many = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+            spread = f"{counts[few]} ({few}) to {counts[many]} ({many}) a class"
+            lines.append(f"  {split:5} {sum(counts.values()):7,}  {spread}")
+        if set(self.sizes) - {self.image_shape[:2]}:
+            common = sorted(self.sizes.items(), key=lambda item: (-item[1], item[0]))
+            shown = ", ".join(f"{h}x{w} ({n:,})" for (h, w), n in common[:5])
+            lines.append(
+                f"Sizes found (height x width): {shown}{f', … ({len(common)})' if common[5:] else ''}"
+            )
+        lines += [f"Note: {note}" for note in self.notes]
+        lines += [f"Converted: {done} ({number:,})" for done, number in sorted(self.conversions.items())]
+        if self.unreadable:
+            lines.append(f"Unreadable and left out ({len(self.unreadable)}):")
+            lines += [f"  {name}: {reason}" for name, reason in self.unreadable]
+        return "\n".join(lines)
+
+
+def complete(loaded: Loaded, validation: float, seed: int) -> None:
+    """Cuts the splits that `loaded` lacks off its training images, in place, and says so in its notes.
+
+    Args:
+        loaded: with train, and possibly val and test. Validation alone serves as test set.
+        validation: fraction to hold out, 0 for no validation set.
+        seed: of the validation set; a test set that is cut is the same for all seeds.
+    """
+    parts = loaded.sources
+    if "val" in parts and "test" not in parts:
+        parts["test"] = parts.pop("val")
+        loaded.notes.append("the validation set given serves as test set")
+    if "test" not in parts:
+        _hold_out(loaded, "test", validation or 0.1, TEST_SEED, "for every seed the same")
+    if "val" not in parts and validation:
+        _hold_out(loaded, "val", validation, seed, f"seed {seed}")
+    loaded.sources = {split: parts[split] for split in SPLITS if split in parts}
+
+
+def stratified(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts `count` samples off, each class in proportion, one a class at least and never a class's last.
+
+    Args:
+        labels: int32 (n,).
+        count: samples to cut. More are cut where there are more classes than that.
+        seed: of the choice; equal arguments give equal results.
+
+    Returns:
+        Indices that stay and indices that are cut, int64, both in ascending order, disjoint, all of them.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = np.bincount(labels)
+    exact = sizes * (count / len(labels))
+    take = np.clip(
+        np.floor(exact).astype(int), np.minimum(1, np.maximum(sizes - 1, 0)), np.maximum(sizes - 1, 0)
+    )
+    for label in np.argsort(take - exact, kind="stable"):  # largest remainder first
+        if take.sum() < count and take[label] < sizes[label] - 1:
+            take[label] += 1
+    cut = np.zeros(len(labels), bool)
+    for label, number in enumerate(take):
+        cut[rng.permutation(np.flatnonzero(labels == label))[:number]] = True
+    return np.flatnonzero(~cut), np.flatnonzero(cut)
+
+
+def few(names: Sequence[str], most: int = 10) -> str:
+    """Lists names for a message, at most `most` of them."""
+    return ", ".join(map(repr, names[:most])) + (f", … ({len(names)})" if len(names) > most else "")
+
+
+def _hold_out(loaded: Loaded, split: str, fraction: float, seed: int, which: str) -> None:
+    source = loaded.sources["train"]
+    rest, held = stratified(source.labels, max(1, round(fraction * len(source))), seed)
+    if not len(held):
+        raise ValueError(
+            f"Expected at least two images of some class, to hold out {split}, received {len(source)} "
+            f"images of {len(loaded.class_names)} classes: add images, or give {split} apart."
+        )
+    loaded.sources["train"], loaded.sources[split] = source.subset(rest), source.subset(held)
+    loaded.notes.append(
+        f"{split}: {len(held)} of {len(source)} training images held out, stratified, {which}"
+    )
