@@ -10,7 +10,8 @@ def attach(package, exports):
         package: the package's `__name__`; it must be imported as `convcraft.…`, since a top-level `layers` or
             `zoo` is what the checkout's folders look like from its root, not a package of their own.
         exports: a dictionary, public name to the module (relative to the package) that defines it; a name that
-            stands for the whole module maps to None.
+            stands for the whole module maps to None. (A name may not be its module's: importing the module would
+            put the module itself in the name's place.)
 
     Returns:
         `(__getattr__, __dir__, __all__)` for the package to assign.

@@ -4,13 +4,13 @@ from convcraft.lazy import attach
 
 EXPORTS = {
     "Common": "common",
-    "Run": "run",
+    "Run": "loop",
     "data": None,
     "distribute": None,
-    "main": "run",
+    "main": "loop",
     "optimizer": "optimize",
     "report": None,
-    "run": "run",
+    "run": "loop",
 }
 
 __getattr__, __dir__, __all__ = attach(__name__, EXPORTS)

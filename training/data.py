@@ -272,7 +272,7 @@ def _from_streams(
 def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
-    pair = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
+    pair = size if isinstance(size, (tuple, list)) else (size, size)
     if len(pair) != 2 or any(not isinstance(side, (int, np.integer)) or side < 1 for side in pair):
         raise ValueError(
             f"Expected size to be a positive integer or (height, width), received size={size!r}."

@@ -52,7 +52,7 @@ def evaluate_run(directory, seconds=None):
     """
     from convcraft.zoo import cost, load_model
 
-    from .run import load_recipe
+    from .loop import load_recipe
 
     directory = pathlib.Path(directory)
     described = rundir.read_json(directory / "config.json")

@@ -79,8 +79,7 @@ def load_files(
         expected: the classes of which every split must have a readable image.
         class_names: in the order of the labels.
         notes: what the caller has to report.
-        size: (height, width): the centre is cropped to that aspect, then scaled. None: images must be of one
-            size.
+        size: (height, width), see `images.fit`. None: images must be of one size.
         channels: 1 or 3 to force; None: grey if all files are, else RGB.
     """
     if len(class_names) < 2:

@@ -6,7 +6,7 @@ import pathlib
 from collections import defaultdict
 
 from .files import Items, load_files
-from .splits import Loaded, few
+from .splits import SPLITS, Loaded, few
 
 SPLIT_NAMES = {
     "train": "train",
@@ -25,8 +25,8 @@ def read_folder(root: pathlib.Path, size: tuple[int, int] | None, channels: int 
 
     Args:
         root: the folder. Hidden files are skipped; other files that are not images are reported.
-        size: (height, width): the centre is cropped to that aspect, then scaled. None: images must be of one
-            size.
+        size: (height, width): images are scaled to cover it, and what exceeds it around the centre is cut.
+            None: images must be of one size.
         channels: 1 or 3 to force; None: grey if all files are, else RGB.
 
     Raises:
@@ -36,9 +36,10 @@ def read_folder(root: pathlib.Path, size: tuple[int, int] | None, channels: int 
     folders = {path.name: path for path in _visible(root) if path.is_dir()}
     notes = []
     splits: dict[str, pathlib.Path] = {}
-    if any(name.lower() == "train" and _has_folders(path) for name, path in folders.items()):
+    roles = {name: SPLIT_NAMES.get(name.lower()) for name in folders}
+    if any(roles[name] == "train" and _has_folders(path) for name, path in folders.items()):
         for name, path in folders.items():
-            split = SPLIT_NAMES.get(name.lower())
+            split = roles[name]
             if split in splits:
                 raise ValueError(
                     f"Expected one folder for {split!r} in {root}, received {splits[split].name} and {name}."
@@ -47,13 +48,17 @@ def read_folder(root: pathlib.Path, size: tuple[int, int] | None, channels: int 
                 splits[split] = path
             else:
                 notes.append(f"folder {name!r} ignored: it is none of train, val, test")
-    elif folders and {SPLIT_NAMES.get(name.lower()) for name in folders} <= {"val", "test"}:
-        raise ValueError(f"Expected a folder 'train' in {root}, received only {few(sorted(folders))}.")
+    elif folders and None not in roles.values():  # not classes: nobody tells training from test images
+        raise ValueError(
+            f"Expected a folder 'train', with a folder for each class, in {root}, received only "
+            f"{few(sorted(folders))}, and no class folders in a 'train'."
+        )
     else:
         splits = {"train": root}
     items: Items = {}
     classes: dict[str, list[str]] = {}
-    for split, folder in splits.items():
+    for split in (name for name in SPLITS if name in splits):
+        folder = splits[split]
         entries = _visible(folder)
         classes[split] = [path.name for path in entries if path.is_dir()]
         if not classes[split]:

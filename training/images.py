@@ -74,11 +74,12 @@ def read(source: str | os.PathLike | bytes, channels: int | None = None) -> Deco
 
 
 def fit(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes one image to (height, width), keeping its aspect: the centre is cropped, then scaled.
+    """Resizes one image to (height, width), keeping its aspect: scaled to cover, then cropped to the centre.
 
     Args:
         pixels: uint8 (h, w, 1 or 3).
-        size: (height, width). The shorter side (relative to it) fits, the longer one is cropped.
+        size: (height, width). The shorter side (relative to it) fits, what the longer one exceeds it by is
+            cut.
 
     Returns:
         uint8 (height, width, same channels), bilinear, antialiased when shrinking.

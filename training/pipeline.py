@@ -177,6 +177,8 @@ class Feed:
         """Returns what `fit` and `evaluate` take: a tf.data.Dataset on TensorFlow, else a keras PyDataset."""
         import keras
 
+        if not 0 <= self.start < self.steps:
+            raise ValueError(f"Expected start within [0, {self.steps}), received start={self.start}.")
         return self._tensorflow() if keras.backend.backend() == "tensorflow" else self._py_dataset()
 
     def _batch(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, ...]:

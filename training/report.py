@@ -102,12 +102,13 @@ def _header(record: Record) -> str:
     what = " on ".join(text(part["name"]) for part in (model, data) if part.get("name"))
     if record.starts and record.starts[0].get("time"):
         what += f"{' · ' if what else ''}{text(moment(record.starts[0]['time']))}"
+    what = f'<p class="muted">{what}</p>' if what else ""
     notes = "".join(f'<p class="notice">{text(note)}</p>' for note in [*_missing(record), *record.notes])
     command = record.config.get("command")
     again = f'<h3>Run it again</h3><pre tabindex="0"><code>{text(command)}</code></pre>' if command else ""
     return (
-        f'<p class="kicker">convcraft run</p><h1>{text(_title(record))}</h1><p class="muted">{what}</p>'
-        f'<dl class="tiles">{"".join(_tiles(record))}</dl>{notes}{_split_table(record)}{again}'
+        f'<p class="kicker">convcraft run</p><h1>{text(_title(record))}</h1>{what}'
+        f"{_tiles(record)}{notes}{_split_table(record)}{again}"
     )
 
 
@@ -122,7 +123,8 @@ def _missing(record: Record) -> list[str]:
     return []
 
 
-def _tiles(record: Record) -> list[str]:
+def _tiles(record: Record) -> str:
+    """The few figures that a reader looks for first."""
     tiles = []
     for split, measured in list(record.splits.items())[:1]:
         word = SPLITS.get(split, split).capitalize()
@@ -144,7 +146,7 @@ def _tiles(record: Record) -> list[str]:
     elif record.epochs:
         spent = sum(epoch["seconds"] for epoch in record.epochs if is_number(epoch.get("seconds")))
         tiles.append(_tile("Time so far", duration(spent), plural(len(record.epochs), "epoch")))
-    return tiles
+    return f'<dl class="tiles">{"".join(tiles)}</dl>' if tiles else ""
 
 
 def _tile(title: str, value: str, about: str = "", *, first: bool = False) -> str:

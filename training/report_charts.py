@@ -104,14 +104,16 @@ def curves(
     values = [y for line in lines for _, y in line.points()]
     low, high = min(values), max(values)
     if share:
-        low = max(0.0, min(low, high - 0.02))  # a flat line at 100 % needs ticks below it
+        low = min(low, max(0.0, high - 0.02))  # a flat line at 100 % needs ticks below it
     log = not share and wants_log(values)
     ticks = log_ticks(low, high) if log else linear_ticks(low, high)
     if share and high <= 1:
         ticks = [tick for tick in ticks if tick <= 1]
-    across = Scale(0, epochs, LEFT, WIDTH - RIGHT)
+    labels = [f"{100 * tick:g} %" if share else number(tick) for tick in ticks]
+    left = max(LEFT, 8 + 7.2 * max(map(len, labels)))  # a digit is 7.2 wide where the letters are largest
+    across = Scale(0, epochs, left, WIDTH - RIGHT)
     up = Scale(ticks[0], max(ticks[-1], high), height - BOTTOM, top, log)
-    parts = [_frame(ticks, epochs, across, up, share=share)]
+    parts = [_frame(list(zip(ticks, labels, strict=True)), epochs, across, up)]
     parts += _resumed(resumed, across, height, row=10 + 16 * bool(best))
     parts += [_line(line, across, up, show) for line in lines]
     if best:
@@ -133,21 +135,20 @@ def figure(
     )
 
 
-def _frame(ticks: list[float], epochs: int, across: Scale, up: Scale, *, share: bool) -> str:
+def _frame(ticks: list[tuple[float, str]], epochs: int, across: Scale, up: Scale) -> str:
     base, parts = up.start, []
-    for tick in ticks:
-        label = f"{100 * tick:g} %" if share else number(tick)
+    for tick, label in ticks:
         parts.append(
-            f'<path class="grid" d="M{across.start} {up(tick):.1f}H{across.end}"/>'
-            f'<text x="{across.start - 6}" y="{up(tick) + 4:.1f}" text-anchor="end">{label}</text>'
+            f'<path class="grid" d="M{across.start:.1f} {up(tick):.1f}H{across.end}"/>'
+            f'<text x="{across.start - 6:.1f}" y="{up(tick) + 4:.1f}" text-anchor="end">{label}</text>'
         )
     for epoch in epoch_ticks(epochs):
         parts.append(
             f'<text x="{across(epoch):.1f}" y="{base + 15}" text-anchor="middle">{integer(epoch)}</text>'
         )
     middle = (across.start + across.end) / 2
-    parts.append(f'<path class="axis" d="M{across.start} {base}H{across.end}"/>')
-    parts.append(f'<text x="{middle}" y="{base + 30}" text-anchor="middle">epochs</text>')
+    parts.append(f'<path class="axis" d="M{across.start:.1f} {base}H{across.end}"/>')
+    parts.append(f'<text x="{middle:.1f}" y="{base + 30}" text-anchor="middle">epochs</text>')
     return "".join(parts)
 
 

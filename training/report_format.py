@@ -22,7 +22,7 @@ def text(value: object) -> str:
 
 def name(value: object) -> str:
     """A class name: isolated, so that right-to-left script does not reorder the numbers beside it."""
-    return f"<bdi>{text(value)}</bdi>"
+    return f"<bdi>{text(value) if str(value).strip() else '(no name)'}</bdi>"
 
 
 def keep(value: object) -> str:

@@ -127,6 +127,7 @@ tfoot th,tfoot td{border-bottom:0;font-weight:600}
 .n{text-align:right;white-space:nowrap}
 th:last-child,td:last-child{padding-right:0}
 .wide{width:100%;max-width:46rem}
+.keys tbody th{width:10rem}
 .keys th{white-space:nowrap;color:var(--muted);font-weight:400;padding-right:1.5rem}
 .keys td{overflow-wrap:anywhere;min-width:9rem;white-space:pre-wrap}
 .keys .changed{font-weight:650}
@@ -198,7 +199,11 @@ html{font-size:10pt}
 body{max-width:none;padding:0}
 nav{display:none}
 section{margin-top:1.5rem;padding-top:1rem}
-.tiles{margin:1.25rem 0}
+.tiles{margin:1.25rem 0;gap:1rem 2rem}
+.tiles .first{min-width:15rem}
+details:not([open]){display:none}
+tfoot{display:table-row-group}
+section>p{break-after:avoid}
 figure,tr,li,.tiles div,pre{break-inside:avoid}
 h2,h3,caption{break-after:avoid}
 .scroll,.tall{overflow:visible;max-height:none}

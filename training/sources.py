@@ -3,6 +3,7 @@
 import difflib
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 
@@ -96,9 +97,9 @@ def read_npz(path: pathlib.Path, size: tuple[int, int] | None, channels: int | N
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except ValueError as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"Expected plain arrays in {path}, received {error}. Save labels as integers, or as strings by "
+            f"Expected an archive of plain arrays in {path}, received {error}. Save labels as integers, or as strings by "
             "np.array(labels, dtype=str)."
         ) from error
     return read_arrays(arrays, size, channels)

@@ -5,12 +5,12 @@ from convcraft.lazy import attach
 from . import index
 
 EXPORTS = {
-    "Cost": "cost",
+    "Cost": "costs",
     "Design": "design",
     "Info": "registry",
     "blocks": None,
     "class_names": "registry",
-    "cost": "cost",
+    "cost": "costs",
     "create": "registry",
     "info": "registry",
     "list_models": "index",

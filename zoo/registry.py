@@ -8,7 +8,7 @@ import keras
 
 from convcraft.layers import Model
 
-from .cost import Cost, cost
+from .costs import Cost, cost
 from .design import Design
 from .index import NAMES, builder_name
 

@@ -25,7 +25,10 @@ def index():
     if not CORRUPT.exists():
         return []
     with open(CORRUPT / "INDEX.tsv") as file:
-        return [(row["file"], row["pillow13_result"]) for row in csv.DictReader(file, delimiter="\t")]
+        return [
+            (row["file"], row["pillow13_result"])
+            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        ]
 
 
 def encoded(image, kind="PNG", **options):
@@ -47,7 +50,7 @@ def png(width, height):
 @needs_corrupt
 def test_every_odd_file_is_decoded_or_named():
     files = index()
-    assert len(files) == 204
+    assert len(files) > 200
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name, result in files:
@@ -83,7 +86,7 @@ def test_16_bit_grey_declared_transparent_becomes_white():
 
 @needs_corrupt
 def test_palette_and_its_truecolour_twin_agree():
-    # PngSuite draws the same picture at several depths: basn3p08 is a palette, hopper.gif a reduced hopper.png
+    # one photograph, with 256 colours and with all
     gif = decode(CORRUPT / "pillow" / "hopper.gif").astype(float)
     twin = decode(CORRUPT / "pillow" / "hopper.png").astype(float)
     assert np.abs(gif - twin).mean() < 12
@@ -232,9 +235,13 @@ def test_fit_keeps_the_aspect_and_the_centre():
     wide = np.zeros((4, 12, 1), np.uint8)
     wide[:, 4:8] = 200  # the centre square
     np.testing.assert_array_equal(fit(wide, (4, 4)), np.full((4, 4, 1), 200))
-    np.testing.assert_array_equal(fit(wide, (2, 2)), np.full((2, 2, 1), 200))
-    np.testing.assert_array_equal(fit(wide.transpose(1, 0, 2), (8, 8)), np.full((8, 8, 1), 200))
-    assert fit(wide, (2, 6)).shape == (2, 6, 1)
+    np.testing.assert_array_equal(fit(wide.transpose(1, 0, 2), (4, 4)), np.full((4, 4, 1), 200))
+    photo = np.random.default_rng(0).integers(0, 256, (30, 45, 3), np.uint8)
+    for side in (20, 60):
+        scaled = Image.fromarray(photo).resize((side * 3 // 2, side), Image.Resampling.BILINEAR)
+        centre = scaled.crop((side // 4, 0, side // 4 + side, side))
+        np.testing.assert_allclose(fit(photo, (side, side)), np.asarray(centre), atol=1)
+    assert fit(photo, (7, 19)).shape == (7, 19, 3)
 
 
 def test_threads_leave_the_user_s_warning_filters_as_they_were():

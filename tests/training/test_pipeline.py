@@ -1,5 +1,6 @@
 """Order, padding, seeds and resuming, against NumPy's own permutations and a second feed."""
 
+import os
 import subprocess
 import sys
 
@@ -165,6 +166,13 @@ def test_resizing_batch_by_batch_gives_the_values_of_resizing_at_once(monkeypatc
     np.testing.assert_array_equal(lazily.subset(picked).batch(np.array([0]))[0], at_once.batch(picked[:1])[0])
 
 
+def test_start_beyond_the_epoch_is_refused():
+    feed = Feed(source(4), 2)
+    feed.start = 2
+    with pytest.raises(ValueError, match="start within"):
+        feed.dataset()
+
+
 @pytest.mark.parametrize(
     "options", [{"batch_size": 0}, {"batch_size": 2, "multiple_of": 0}, {"batch_size": 2, "seed": -1}]
 )
@@ -179,7 +187,10 @@ import keras
 import numpy as np
 from convcraft.training import data
 
-loaded = data.load("digits", batch_size=100, augment=lambda images, seeds: images + (seeds % 2)[:, None, None, None])
+def augment(images, seeds):
+    return images + (seeds % 2)[:, None, None, None]
+
+loaded = data.load("digits", batch_size=100, augment=augment)
 model = keras.Sequential([keras.Input(loaded.image_shape), keras.layers.Flatten(), keras.layers.Dense(10)])
 model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 model.fit(loaded.train, epochs=2, shuffle=False, validation_data=loaded.val, verbose=0)
@@ -205,8 +216,6 @@ print("ok")
 
 def test_jax_without_tensorflow():
     pytest.importorskip("jax")
-    import os
-
     done = subprocess.run(
         [sys.executable, "-c", JAX],
         env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

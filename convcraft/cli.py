@@ -1,0 +1,300 @@
+"""The command line: `convcraft list | info | train | evaluate | predict | copy | report`.
+
+Keras and TensorFlow take seconds to import, so each command imports what it needs and no more.
+"""
+
+import argparse
+import contextlib
+import difflib
+import io
+import os
+import pathlib
+import re
+import sys
+
+from convcraft import __version__, catalog
+
+EXAMPLES = """\
+examples:
+  convcraft train squeezenet_digits                  train on real handwritten digits, a minute on a laptop
+  convcraft train squeezenet_digits --help           the recipe's own options
+  convcraft copy squeezenet_digits my.py             the recipe as a file of your own
+  convcraft predict runs/squeezenet_digits a.png     what a trained model sees
+"""
+
+
+def main(arguments=None):
+    """Runs the command line; returns the exit status: 0, or 2 for bad use."""
+    return guarded(lambda: _dispatch(sys.argv[1:] if arguments is None else arguments))
+
+
+def guarded(action):
+    """Runs `action`; what its user got wrong becomes one sentence on stderr and status 2.
+
+    With the environment variable CONVCRAFT_DEBUG set, errors keep their traceback.
+    """
+    # before TensorFlow is first imported: it prints to stderr, and takes all of a GPU's memory, otherwise
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    try:
+        action()
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        if os.environ.get("CONVCRAFT_DEBUG"):
+            raise
+        print(f"convcraft: {str(error).strip()}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nconvcraft: interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _dispatch(arguments):
+    parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return
+    command = arguments[0]
+    if not command.startswith("-") and command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Expected one of {', '.join(COMMANDS)}."
+        raise ValueError(f"There is no command {command!r}. {hint}")
+    # the options after a recipe's name are the recipe's own
+    options, rest = (arguments[:2], arguments[2:]) if command == "train" else (arguments, [])
+    chosen = parser.parse_args(options)
+    if command == "train":
+        chosen.options = rest
+    chosen.action(chosen)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise ValueError(f"{message}. See `{self.prog} --help`.")
+
+
+def _parser():
+    parser = _Parser(
+        prog="convcraft",
+        description="Convolutional networks for Keras 3: a zoo of models, layers, and recipes to train and to copy.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"convcraft {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="", parser_class=_Parser)
+    for name, (action, described, add_arguments) in COMMANDS.items():
+        command = commands.add_parser(name, help=described, description=described)
+        add_arguments(command)
+        command.set_defaults(action=action)
+    return parser
+
+
+def list_command(options):
+    """`convcraft list`."""
+    wanted = [kind for kind in catalog.KINDS if options.kind in (None, kind, f"{kind}s")]
+    for number, kind in enumerate(wanted):
+        entries = catalog.entries(kind)
+        width = max(map(len, entries)) + 2
+        print(("\n" if number else "") + f"{kind}s")
+        for name, summary in entries.items():
+            print(f"  {name:<{width}}{summary}")
+    if len(wanted) > 1:
+        print("\n`convcraft info NAME` tells more of each.")
+
+
+def info_command(options):
+    """`convcraft info NAME`."""
+    name = catalog.require(options.name)
+    kind = catalog.kind_of(name)
+    if kind == "recipe":
+        print(f"{name}, a recipe\n\n{catalog.docstring('recipes', name)}")
+    elif kind == "layer":
+        from convcraft import layers
+
+        print(f"convcraft.layers.{name}\n\n{catalog.docstring('layers', layers.EXPORTS[name], name)}")
+    else:
+        _model_info(name)
+
+
+def _model_info(name):
+    from convcraft import zoo
+
+    info = zoo.info(name)
+    rows = {
+        "source": f"{info.source} ({info.year})",
+        "input": f"{'x'.join(map(str, info.input_shape))}, raw 0-255; {info.classes} classes",
+        "parameters": f"{info.parameters:,} trainable, {info.total:,} in all",
+        "multiply-adds": f"{info.multiply_adds:,} an image",
+        "sees": f"{info.cost.receptive_field[0]} pixels across, in steps of {info.cost.stride[0]}",
+        "published": info.published or "nothing that we know of",
+        "deviations": info.deviations or "none",
+        "knobs": ", ".join(info.knobs),
+    }
+    print(f"{info.name}, a model: zoo.create({info.name!r}, classes=…)\n\n{info.summary}\n")
+    for key, value in rows.items():
+        print(f"  {key:<15}{value}")
+
+
+def train_command(options):
+    """`convcraft train RECIPE [options]`."""
+    name = options.recipe
+    if not name.endswith(".py"):
+        name = catalog.require(name, ["recipe"])
+    from convcraft.training import loop
+
+    module = loop.load_recipe(name)
+    command = f"convcraft train {name}"
+    config = recipe_options(module.Config, options.options, prog=command)
+    loop.execute(module, config, command=command)
+
+
+def recipe_options(config_class, arguments, prog):
+    """A recipe's `Config` from command-line options.
+
+    Raises:
+        ValueError: for options it has not, or cannot read.
+    """
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(config_class, args=arguments, prog=prog, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit as leaving:
+        if not leaving.code:  # --help
+            raise
+        # tyro draws a box over several lines
+        text = re.sub(r"\x1b\[[0-9;]*m|[─━│╭╮╰╯┌┐└┘]", " ", said.getvalue())
+        raise ValueError(re.sub(r"\s+", " ", text).strip()) from None
+
+
+def evaluate_command(options):
+    """`convcraft evaluate RUN|FILE [--data NAME|FOLDER]`."""
+    from convcraft.training import evaluate
+
+    path, model = _trained(options.model)
+    if options.data is None and model.is_dir():
+        result = evaluate.evaluate_run(model, _seconds(model))
+        splits = {key: value for key, value in result.items() if key in ("val", "test")}
+    elif options.data is None:
+        raise ValueError(f"{model} does not say what it was trained on: add --data NAME, FOLDER, .csv or .npz.")
+    else:
+        from convcraft import training, zoo
+        from convcraft.training import check
+
+        net = zoo.load_model(path)
+        height, width, channels = net.input_shape[1:]
+        size = None if None in (height, width) else (height, width)
+        data = training.data.load(options.data, size=size, channels=channels if channels in (1, 3) else None)
+        check.fits(net, data)
+        splits = {split: evaluate.score(net, data, split)[0] for split in ("val", "test") if split in data.counts}
+    for split, numbers in splits.items():
+        print(f"{split:<5} accuracy {numbers['accuracy']:.4f}  loss {numbers['loss']:.4f}  n {numbers['n']}")
+
+
+def predict_command(options):
+    """`convcraft predict RUN|FILE PICTURE …`."""
+    path, _ = _trained(options.model)
+    missing = [name for name in options.pictures if not pathlib.Path(name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"There is no picture {missing[0]!r}.")
+    from convcraft import zoo
+    from convcraft.training import predict
+
+    net = zoo.load_model(path)
+    for name, guesses in predict.pictures(net, options.pictures, options.top):
+        print(f"{name}  " + "  ".join(f"{label} {100 * share:.1f} %" for label, share in guesses))
+
+
+def copy_command(options):
+    """`convcraft copy RECIPE FILE`."""
+    name = catalog.require(options.recipe, ["recipe"])
+    target = pathlib.Path(options.file)
+    if target.suffix != ".py":
+        raise ValueError(f"Expected FILE to end in .py, received {options.file!r}.")
+    if target.exists() and not options.force:
+        raise FileExistsError(f"{target} exists already: choose another name, or add --force.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {target.parent}.")
+    from convcraft import recipes
+
+    source = pathlib.Path(recipes.__file__).parent / f"{name}.py"
+    header = f"# Copied from the recipe {name} of convcraft {__version__}.\n"
+    target.write_text(header + source.read_text(encoding="utf-8"), encoding="utf-8")
+    print(f"{target} is yours: change it, and run `python {target}` (--help shows its options).")
+
+
+def report_command(options):
+    """`convcraft report RUN`."""
+    from convcraft.training import report
+
+    _, run = _trained(options.run)
+    if not run.is_dir():
+        raise ValueError(f"Expected RUN to be a run's directory, received the file {run}.")
+    print(report.write(run))
+
+
+def _trained(name):
+    """(the model's file, what was given) for a run's directory or a `.keras` file."""
+    given = pathlib.Path(name)
+    path = given / "model.keras" if given.is_dir() else given
+    if given.is_dir() and not (given / "config.json").exists():
+        raise FileNotFoundError(f"{given} is no run: it has no config.json.")
+    if not path.exists():
+        why = " yet: its training is not finished" if given.is_dir() else ""
+        raise FileNotFoundError(f"There is no {path}{why}.")
+    if path.suffix != ".keras":
+        raise ValueError(f"Expected a run's directory or a .keras file, received {name!r}.")
+    return path, given
+
+
+def _seconds(run):
+    import json
+
+    path = run / "metrics.json"
+    return json.loads(path.read_text()).get("seconds") if path.exists() else None
+
+
+def _list_arguments(command):
+    kinds = [*catalog.KINDS, *(f"{kind}s" for kind in catalog.KINDS)]
+    command.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help="recipes, models or layers")
+
+
+def _info_arguments(command):
+    command.add_argument("name", metavar="NAME", help="of a recipe, model or layer")
+
+
+def _train_arguments(command):
+    command.usage = "convcraft train RECIPE [options]"
+    command.add_argument("recipe", metavar="RECIPE", help="a name, or a file of your own; --help after it: its options")
+
+
+def _evaluate_arguments(command):
+    command.add_argument("model", metavar="RUN|FILE", help="a run's directory or a .keras file")
+    command.add_argument("--data", help="other data: a name, a folder of class folders, a .csv or an .npz")
+
+
+def _predict_arguments(command):
+    command.add_argument("model", metavar="RUN|FILE", help="a run's directory or a .keras file")
+    command.add_argument("pictures", metavar="PICTURE", nargs="+", help="image files")
+    command.add_argument("--top", type=int, default=3, help="how many classes to name (default 3)")
+
+
+def _copy_arguments(command):
+    command.add_argument("recipe", metavar="RECIPE", help="its name")
+    command.add_argument("file", metavar="FILE", help="the new Python file")
+    command.add_argument("--force", action="store_true", help="write over an existing file")
+
+
+def _report_arguments(command):
+    command.add_argument("run", metavar="RUN", help="a run's directory")
+
+
+COMMANDS = {
+    "list": (list_command, "what there is: recipes, models, layers", _list_arguments),
+    "info": (info_command, "what is known of a recipe, model or layer", _info_arguments),
+    "train": (train_command, "train a recipe; the same again resumes", _train_arguments),
+    "evaluate": (evaluate_command, "measure a trained model", _evaluate_arguments),
+    "predict": (predict_command, "name what is in pictures", _predict_arguments),
+    "copy": (copy_command, "copy a recipe to a file of your own", _copy_arguments),
+    "report": (report_command, "write a run's report.html anew", _report_arguments),
+}
