@@ -50,13 +50,13 @@ def kind_of(name):
 
 
 def docstring(package, module, definition=None):
-    """The docstring of a module, or of a class or function in it, without importing it."""
+    """The docstring of a module, or of a class in it, without importing it."""
     path = pathlib.Path(getattr(convcraft, package).__file__).parent / f"{module}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     if definition is None:
         return ast.get_docstring(tree) or ""
-    nodes = (node for node in tree.body if getattr(node, "name", None) == definition)
-    return ast.get_docstring(next(nodes)) or ""
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == definition)
+    return ast.get_docstring(next(classes)) or ""
 
 
 def _summary(package, module, definition=None):

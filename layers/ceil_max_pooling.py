@@ -31,7 +31,7 @@ class CeilMaxPooling2D(keras.layers.MaxPooling2D):
         super().__init__(pool_size=pool_size, strides=strides, padding="valid", **kwargs)
         if any(s > p for s, p in zip(self.strides, self.pool_size, strict=True)):
             raise ValueError(
-                f"CeilMaxPooling2D: expected strides of at most pool_size, received {self.strides} and {self.pool_size}."
+                f"CeilMaxPooling2D: expected strides of at most pool_size={self.pool_size}, received {self.strides}."
             )
 
     def call(self, inputs):

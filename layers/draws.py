@@ -29,7 +29,9 @@ def image_seeds(seed, count):
         return _mix(_mix(ops.arange(count, dtype="int32")) + ops.cast(seed, "int32"))
     if len(getattr(seed, "shape", ())) == 1:
         return ops.cast(seed, "int32")
-    raise ValueError(f"Expected seed to be an integer, a vector with one seed an image, or a SeedGenerator, received {seed!r}.")
+    raise ValueError(
+        f"Expected seed to be an integer, a vector with one seed an image, or a SeedGenerator, received {seed!r}."
+    )
 
 
 def uniform(seeds, draws, low=0.0, high=1.0):

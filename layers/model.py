@@ -6,10 +6,10 @@ import keras
 
 from .base import register
 
-if keras.backend.backend() == "tensorflow" and not TYPE_CHECKING:
-    from .tensorflow_model import TensorFlowModel as Base
+if TYPE_CHECKING or keras.backend.backend() != "tensorflow":
+    from keras import Model as Base
 else:
-    Base = keras.Model
+    from .tensorflow_model import TensorFlowModel as Base
 
 
 @register

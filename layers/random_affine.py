@@ -1,5 +1,6 @@
 """Rotation, zoom and shift in one resampling."""
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -25,7 +26,7 @@ class RandomAffine(Augmentation):
         data_format: "channels_last", "channels_first", or None for Keras's default.
 
     Call: `(images, training=True)`; (n, h, w, c) or (h, w, c), any dtype and range; the same shape in the compute
-    dtype. Bilinear.
+    dtype. Bilinear. On TensorFlow not under XLA (as Keras's own), so `jit_compile="auto"` leaves it off.
 
     Example:
         >>> RandomAffine(rotation=10, shift=0.1, seed=1)(np.zeros((2, 8, 8, 1), "uint8")).shape == (2, 8, 8, 1)
@@ -45,6 +46,8 @@ class RandomAffine(Augmentation):
         **kwargs,
     ):
         super().__init__(seed=seed, data_format=data_format, **kwargs)
+        # TensorFlow has no XLA kernel for its projective transform; jit_compile="auto" heeds this
+        self.supports_jit = keras.backend.backend() != "tensorflow"
         for name, value in (("rotation", rotation), ("zoom", zoom), ("shift", shift)):
             if value < 0:
                 raise ValueError(f"RandomAffine: expected {name} to be at least 0, received {value}.")

@@ -50,7 +50,10 @@ class TensorFlowModel(keras.Model):
         return {name: tf.reshape(value, (1,)) for name, value in metrics.items()}
 
     def _multiworker(self):
-        strategies = (tf.distribute.MultiWorkerMirroredStrategy, tf.distribute.experimental.MultiWorkerMirroredStrategy)
+        strategies = (
+            tf.distribute.MultiWorkerMirroredStrategy,
+            tf.distribute.experimental.MultiWorkerMirroredStrategy,
+        )
         return isinstance(self.distribute_strategy, strategies)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):

@@ -6,9 +6,8 @@ import time
 import keras
 
 from . import environment
-from .checkpoint import write_atomically
 from .optimize import learning_rate
-from .rundir import read_history
+from .rundir import read_history, write_atomically
 
 
 class Phases(keras.callbacks.CallbackList):

@@ -3,8 +3,7 @@
 import pathlib
 
 from . import rundir
-from .checkpoint import write_atomically
-from .progress import duration
+from .report.format import duration
 
 
 def write(directory):
@@ -48,7 +47,8 @@ Data: {data["name"]} ({counts}); SHA-256 {data["sha256"] or "unknown: the user's
 Recipe: {run["recipe"]}, convcraft {run["convcraft"]}, commit {where["commit"] or "unknown (installed package)"}.
 Command: `{run["command"]}`
 {len(epochs)} epochs in {duration(metrics["seconds"] or sum(epoch["seconds"] for epoch in epochs))}, on
-{", ".join(where["devices"])} ({where["processor"]}, {where["cores"]} cores), {where["backend"]}, Keras {where["keras"]}.
+{", ".join(where["devices"])} ({where["processor"]}, {where["cores"]} cores), {where["backend"]},
+Keras {where["keras"]}.
 
 | option | value |
 |---|---|
@@ -60,5 +60,5 @@ It knows the {len(data["classes"])} classes above and answers with one of them w
 images like those it was trained on; nothing is known of others.
 """
     path = directory / "card.md"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    rundir.write_atomically(path, lambda file: file.write(text.encode()))
     return path

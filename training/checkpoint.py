@@ -5,7 +5,6 @@ middle of an epoch and the place in the data; `BackupAndRestore` starts the epoc
 """
 
 import json
-import os
 import pathlib
 import time
 
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 
 from .optimize import to_numpy
+from .rundir import write_atomically
 
 
 def save(path, model, progress, callbacks=()):
@@ -72,18 +72,6 @@ def restore_callbacks(callbacks, saved):
             prefix = f"callback{n}/{key}/"
             rows = {int(k[len(prefix) :]): v for k, v in saved["arrays"].items() if k.startswith(prefix)}
             setattr(callback, key, [rows[i] for i in sorted(rows)])
-
-
-def write_atomically(path, write):
-    """Calls `write(file)` on a temporary binary file beside `path`, and renames it when it is safely on disk."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _groups(model):
@@ -164,9 +152,10 @@ class Checkpoint(keras.callbacks.Callback):
         self.epoch, self.last = epoch, time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Saves when it has been a while."""
-        if time.monotonic() - self.last > 60 * self.minutes:
-            self._save(self.epoch, self.feed.start + batch + 1)
+        """Saves when it has been a while; not after an epoch's last step, when `on_epoch_end` is about to."""
+        step = self.feed.start + batch + 1
+        if step < self.feed.steps and time.monotonic() - self.last > 60 * self.minutes:
+            self._save(self.epoch, step)
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves, then writes the history: a line that is lost in between is in the checkpoint."""

@@ -5,8 +5,8 @@ import os
 import pathlib
 from dataclasses import dataclass
 
-OPTIMIZERS = "sgd momentum nesterov adam adamw rmsprop adagrad".split()
-SCHEDULES = "constant linear cosine step exponential".split()
+OPTIMIZERS = ["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad"]
+SCHEDULES = ["constant", "linear", "cosine", "step", "exponential"]
 # where keras.datasets keeps what it has downloaded; digits come with scikit-learn
 CACHED = {
     "digits": "",
@@ -15,7 +15,7 @@ CACHED = {
     "mnist": "mnist.npz",
     "fashion_mnist": "fashion-mnist/*",
 }
-STRATEGIES = "auto mirrored multiworker none".split()
+STRATEGIES = ["auto", "mirrored", "multiworker", "none"]
 
 
 @dataclass
@@ -60,7 +60,13 @@ def check(config):
         value = getattr(config, name)
         if value not in allowed:
             raise ValueError(f"Expected {name} to be one of {', '.join(allowed)}; received {value!r}.")
-    for name, least in (("epochs", 1), ("batch_size", 1), ("image_size", 0), ("weight_decay", 0), ("time_limit", 0)):
+    for name, least in (
+        ("epochs", 1),
+        ("batch_size", 1),
+        ("image_size", 0),
+        ("weight_decay", 0),
+        ("time_limit", 0),
+    ):
         if not getattr(config, name) >= least:
             raise ValueError(f"Expected {name} to be at least {least}; received {getattr(config, name)}.")
     if not 0 < config.learning_rate < float("inf"):

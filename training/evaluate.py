@@ -67,13 +67,9 @@ def evaluate_run(directory, seconds=None):
     metrics, labels, probabilities = score(model, data, "test")
     rows = worst(labels, probabilities)
     pictures = _pictures(data, rows)
-    from .checkpoint import write_atomically
-
-    write_atomically(
+    rundir.write_atomically(
         directory / "predictions.npz",
-        lambda file: np.savez_compressed(
-            file, labels=labels, probabilities=probabilities, index=rows, images=pictures
-        ),
+        lambda file: np.savez_compressed(file, labels=labels, probabilities=probabilities, index=rows, images=pictures),
     )
     result = {"test": metrics}
     if "val" in data.counts:
@@ -96,10 +92,7 @@ def _batches(feed):
 
 def _pictures(data, rows):
     """The images of these rows, uint8."""
-    if data.sources:
-        images = data.sources["test"].batch(rows)[0]
-    else:
-        images = data.arrays("test")[0][rows]
+    images = data.sources["test"].batch(rows)[0] if data.sources else data.arrays("test")[0][rows]
     return np.clip(np.rint(images), 0, 255).astype("uint8")
 
 

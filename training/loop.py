@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import importlib.util
-import inspect
 import os
 import pathlib
 import shutil
@@ -18,7 +17,8 @@ import convcraft
 
 from . import check, checkpoint, common, distribute, environment, rundir
 from .callbacks import History, Phases, TimeLimit
-from .progress import Progress, duration
+from .progress import Progress
+from .report.format import duration
 
 
 class Run:
@@ -179,8 +179,8 @@ def main(config_class, train):
     """
     from convcraft.cli import guarded, recipe_options
 
-    path = pathlib.Path(inspect.getsourcefile(train))
     module = sys.modules[train.__module__]
+    path = pathlib.Path(module.__file__ or "")
 
     def start():
         config = recipe_options(config_class, sys.argv[1:], prog=f"python {path.name}")
@@ -204,7 +204,7 @@ def execute(module, config, directory=None, command=None):
         one.model, one.metrics = _saved_model(directory), rundir.read_json(directory / "metrics.json")
         return one
     if one.chief:
-        checkpoint.write_atomically(directory / "recipe.py", lambda file: file.write(path.read_bytes()))
+        rundir.write_atomically(directory / "recipe.py", lambda file: file.write(path.read_bytes()))
         print(f"{path.stem} on {config.data}, {_devices(strategy)}. Everything goes to {directory}", flush=True)
     else:  # reads the chief's checkpoint, and writes nothing that stays
         one.directory = pathlib.Path(tempfile.mkdtemp(prefix="convcraft-worker-"))
@@ -229,7 +229,13 @@ def _finish(one, seconds):
     env |= {"KERAS_BACKEND": keras.backend.backend(), "TF_CPP_MIN_LOG_LEVEL": "3"}
     env.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # this process still holds the GPU's memory
     env["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
-    command = [sys.executable, "-m", "convcraft.training.evaluate", str(one.directory), str(round(seconds, 1))]
+    command = [
+        sys.executable,
+        "-m",
+        "convcraft.training.evaluate",
+        str(one.directory),
+        str(round(seconds, 1)),
+    ]
     subprocess.run(command, check=True, env=env)
     metrics = rundir.read_json(one.directory / "metrics.json")
     page = report.write(one.directory)
@@ -237,8 +243,8 @@ def _finish(one, seconds):
     test = metrics["test"]
     right = round(test["accuracy"] * test["n"])
     print(
-        f"\nTest accuracy {100 * test['accuracy']:.2f} % ({right} of {test['n']}), measured on the saved file, reloaded. "
-        f"Trained in {duration(seconds)}.\n\n"
+        f"\nTest accuracy {100 * test['accuracy']:.2f} % ({right} of {test['n']}), measured on the saved file, "
+        f"reloaded. Trained in {duration(seconds)}.\n\n"
         f"  the report    {page}\n"
         f"  the model     {one.directory / 'model.keras'}\n"
         "\nTry next:\n"
@@ -258,14 +264,20 @@ def load_recipe(recipe):
         path = pathlib.Path(recipe).resolve()
         if not path.exists():
             raise FileNotFoundError(f"There is no recipe file {path}.")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module  # where dataclasses look for it
-        spec.loader.exec_module(module)
-        return module
+        return _import_file(path)
     from convcraft import catalog
 
     return importlib.import_module(f"convcraft.recipes.{catalog.require(recipe, ['recipe'])}")
+
+
+def _import_file(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"Expected a Python file, received {path}.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
 
 
 def save_model(model, path):

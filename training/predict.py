@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from . import images
+from .data import images
 
 
 def pictures(model, paths, top=3):
@@ -35,4 +35,3 @@ def pictures(model, paths, top=3):
         shares = keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]
         order = np.argsort(shares)[::-1][:top]
         yield path, [(names[number], float(shares[number])) for number in order]
-

@@ -6,6 +6,7 @@ import time
 import keras
 
 from .optimize import learning_rate
+from .report.format import duration
 
 
 class Progress(keras.callbacks.Callback):
@@ -89,14 +90,3 @@ class Progress(keras.callbacks.Callback):
 
 def _numbers(logs):
     return "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
-
-
-def duration(seconds):
-    """Seconds as a person would say them: `35 s`, `2 min 10 s`, `1 h 5 min`."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds} s"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -3,9 +3,8 @@
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
-
-from .checkpoint import write_atomically
 
 STATE = pathlib.Path("checkpoint", "state.npz")
 UNCOMPARED = {"output", "time_limit", "strategy"}  # options that may change between two starts of one run
@@ -60,7 +59,8 @@ def _differences(directory, recipe, config):
 
 def read_history(path):
     """The lines of a history.jsonl: (starts, epochs). A torn last line is left out."""
-    starts, epochs = [], []
+    starts: list[dict] = []
+    epochs: list[dict] = []
     if path.exists():
         for line in path.read_text().splitlines():
             with contextlib.suppress(json.JSONDecodeError):
@@ -78,3 +78,15 @@ def write_json(path, content):
     """Writes a JSON file whole or not at all."""
     text = json.dumps(content, indent=1) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_atomically(path, write):
+    """Calls `write(file)` on a temporary binary file beside `path`, and renames it when it is safely on disk."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -209,7 +209,9 @@ def preprocess(x, design, mean, std=1.0):
     if kind == "squeeze":
         return layers.Rescaling(1 / 127.5, -1.0, name="preprocess")(x)
     if kind == "whitening":
-        raise ValueError("Design: preprocessing='whitening' needs data to adapt to, which this version cannot take yet.")
+        raise ValueError(
+            "Design: preprocessing='whitening' needs data to adapt to, which this version cannot take yet."
+        )
     deviations = list(std) if isinstance(std, tuple) else [std] * len(mean)
     if x.shape[-1] != len(mean):
         mean, deviations = [sum(mean) / len(mean)], [sum(deviations) / len(deviations)]

@@ -64,7 +64,8 @@ def cost(model):
             f"cost: expected a model with a fixed input size, received {[tuple(t.shape) for t in model.inputs]}. "
             "Build it with input_shape=(height, width, channels)."
         )
-    rows, memory, fields = [], 0, {}
+    rows, memory = [], 0
+    fields: dict[int, tuple] = {}
     for layer in model.layers:
         spots = [node for node in layer._inbound_nodes if node in _nodes(model)]
         for node in spots:
@@ -76,8 +77,13 @@ def cost(model):
         operations = sum(_multiply_adds(layer, node) for node in spots)
         shape = tuple(spots[0].output_tensors[0].shape[1:]) if spots else ()
         rows.append(LayerCost(layer.name, type(layer).__name__, shape, layer.count_params(), operations))
-    maps = [fields[id(t)] for layer in model.layers for node in layer._inbound_nodes for t in node.output_tensors
-            if id(t) in fields and len(t.shape) == 4]
+    maps = [
+        fields[id(t)]
+        for layer in model.layers
+        for node in layer._inbound_nodes
+        for t in node.output_tensors
+        if id(t) in fields and len(t.shape) == 4
+    ]
     field, stride = maps[-1] if maps else ((1, 1), (1, 1))
     return Cost(
         parameters=model.count_params(),

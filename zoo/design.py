@@ -4,10 +4,26 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-ACTIVATIONS = (
-    "relu leaky very_leaky prelu prelu0.1 rrelu elu selu gelu silu softplus sigmoid tanh maxout linear".split()
+ACTIVATIONS = tuple(
+    [
+        "relu",
+        "leaky",
+        "very_leaky",
+        "prelu",
+        "prelu0.1",
+        "rrelu",
+        "elu",
+        "selu",
+        "gelu",
+        "silu",
+        "softplus",
+        "sigmoid",
+        "tanh",
+        "maxout",
+        "linear",
+    ]
 )
-NORMALIZATIONS = "batch layer group instance none".split()
+NORMALIZATIONS = ("batch", "layer", "group", "instance", "none")
 
 
 def knob(needs, *values):
@@ -83,9 +99,7 @@ class Design:
     skip_length: int | None = knob("shortcuts of variable length", 1, 2, 4)
     head_layers: tuple[int, ...] | None = knob("dense layers before the logits")
     pooling: str | None = knob("pooling before its head to replace", "flatten", "gap", "adaptive")
-    preprocessing: str | None = knob(
-        "choice of preprocessing", "paper", "standardize", "squeeze", "whitening", "none"
-    )
+    preprocessing: str | None = knob("choice of preprocessing", "paper", "standardize", "squeeze", "whitening", "none")
 
     def __post_init__(self):
         """Checks each knob on its own."""

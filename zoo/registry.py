@@ -1,6 +1,8 @@
 """From a name to a model: families register here, users create, ask and load here."""
 
 import importlib
+import inspect
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -97,7 +99,7 @@ def family(variants, *, source, year, paper, knobs, size=224, published=None, de
                 "arguments": {key: value for key, value in variant.items() if key != "size"},
                 "source": source,
                 "year": year,
-                "summary": importlib.import_module(build.__module__).__doc__.split("\n")[0],
+                "summary": inspect.getdoc(sys.modules[build.__module__]).split("\n")[0],
                 "published": (published or {}).get(name),
                 "deviations": deviations,
             }

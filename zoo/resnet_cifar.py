@@ -28,15 +28,24 @@ VARIANTS = {
     source="He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, arXiv 1512.03385, section 4.2",
     year=2015,
     paper=Design(
-        activation="relu", normalization="batch", norm_position="before", join="sum", conv="plain",
-        conv_init="he_normal", preprocessing="paper", pooling="gap",
+        activation="relu",
+        normalization="batch",
+        norm_position="before",
+        join="sum",
+        conv="plain",
+        conv_init="he_normal",
+        preprocessing="paper",
+        pooling="gap",
     ),
     knobs="activation head_activation normalization norm_position join conv kernel_size conv_init dense_init "
     "kernel_regularizer kernel_constraint dropout dropout_min_units width stem_width stem_stride head_layers pooling "
     "preprocessing",
     published={
-        "resnet20_cifar": "error 8.75 %", "resnet32_cifar": "error 7.51 %", "resnet44_cifar": "error 7.17 %",
-        "resnet56_cifar": "error 6.97 %", "resnet110_cifar": "error 6.43 %",
+        "resnet20_cifar": "error 8.75 %",
+        "resnet32_cifar": "error 7.51 %",
+        "resnet44_cifar": "error 7.17 %",
+        "resnet56_cifar": "error 6.97 %",
+        "resnet110_cifar": "error 6.43 %",
     },
     deviations="Images are standardized by channel; the paper subtracts the mean of each pixel. shortcut='B' projects "
     "between stages, the paper's second option.",

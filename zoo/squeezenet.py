@@ -13,21 +13,12 @@ from .blocks import conv, downsample, head, preprocess, stem
 from .design import Design
 from .registry import family
 
-# The stem is (filters, kernel, stride); a pair is a fire's (squeeze, expand); "/2" halves the resolution.
+# The stem is (filters, kernel, stride). A row of fires stands for one resolution and gives the channels that each
+# squeezes to; it expands to four times as many with each of its two kernels.
 VARIANTS = {
-    "squeezenet1_0": {
-        "entry": (96, 7, 2),
-        "stages": ["/2", (16, 64), (16, 64), (32, 128), "/2", (32, 128), (48, 192), (48, 192), (64, 256), "/2", (64, 256)],
-    },
-    "squeezenet1_1": {
-        "entry": (64, 3, 2),
-        "stages": ["/2", (16, 64), (16, 64), "/2", (32, 128), (32, 128), "/2", (48, 192), (48, 192), (64, 256), (64, 256)],
-    },
-    "squeezenet_cifar": {
-        "entry": (64, 3, 1),
-        "stages": [(16, 64), (16, 64), "/2", (32, 128), (32, 128), "/2", (48, 192), (48, 192), (64, 256), (64, 256)],
-        "size": 32,
-    },
+    "squeezenet1_0": {"entry": (96, 7, 2), "fires": [(16, 16, 32), (32, 48, 48, 64), (64,)]},
+    "squeezenet1_1": {"entry": (64, 3, 2), "fires": [(16, 16), (32, 32), (48, 48, 64, 64)]},
+    "squeezenet_cifar": {"entry": (64, 3, 1), "fires": [(16, 16), (32, 32), (48, 48, 64, 64)], "size": 32},
 }
 
 
@@ -36,35 +27,40 @@ VARIANTS = {
     source="Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer: SqueezeNet, arXiv 1602.07360",
     year=2016,
     paper=Design(
-        activation="relu", normalization="none", transition="max", dropout=0.5, preprocessing="paper",
-        norm_position="before", pool_position="after", conv="plain",
+        activation="relu",
+        normalization="none",
+        transition="max",
+        dropout=0.5,
+        preprocessing="paper",
+        norm_position="before",
+        pool_position="after",
+        conv="plain",
     ),
     knobs="activation normalization norm_position transition conv kernel_size conv_init kernel_regularizer "
     "kernel_constraint dropout width stem_width stem_stride preprocessing",
     published={"squeezenet1_1": "top-1 58.2 % (torchvision)", "squeezenet1_0": "top-1 58.1 % (torchvision)"},
     deviations="squeezenet_cifar is ours: the paper has no form for small images.",
 )
-def squeezenet(x, classes, design, head_kind, *, entry, stages):
+def squeezenet(x, classes, design, head_kind, *, entry, fires):
     """Builds the body; see the module."""
+    small = entry[2] == 1  # keeps the borders, and the resolution up to the second row
     x = preprocess(x, design, mean=(123.0, 117.0, 104.0))  # Caffe's BGR 104, 117, 123
-    padding = "same" if entry[2] == 1 else "valid"
-    x = stem(x, *entry, design, padding=padding)
-    fires, pools = 1, 0  # the paper counts the stem as the first layer
-    for stage in stages:
-        if stage == "/2":
-            pools += 1
-            x = downsample(x, design, name=f"pool{pools}", size=3, ceil=True)
-        else:
-            fires += 1
-            x = fire(x, *stage, design, name=f"fire{fires}")
+    x = stem(x, *entry, design, padding="same" if small else "valid")
+    number = 1  # the paper counts the stem as the first layer
+    for row, widths in enumerate(fires, 1):
+        if row > 1 or not small:
+            x = downsample(x, design, name=f"pool{row}", size=3, ceil=True)
+        for squeeze in widths:
+            number += 1
+            x = fire(x, squeeze, design, name=f"fire{number}")
     return head(x, classes, design, head_kind, kernel=1)
 
 
-def fire(x, squeeze, expand, design, name):
-    """Squeeze to `squeeze` channels, expand to twice `expand`."""
+def fire(x, squeeze, design, name):
+    """Squeezes to `squeeze` channels, expands to eight times as many."""
     x = conv(x, squeeze, 1, 1, design, name=f"{name}_squeeze")
-    wide = conv(x, expand, 1, 1, design, name=f"{name}_expand1x1")
-    high = conv(x, expand, 3, 1, design, name=f"{name}_expand3x3")
+    wide = conv(x, 4 * squeeze, 1, 1, design, name=f"{name}_expand1x1")
+    high = conv(x, 4 * squeeze, 3, 1, design, name=f"{name}_expand3x3")
     return layers.Concatenate(name=f"{name}_concat")([wide, high])
 
 

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -11,9 +12,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from convcraft.training import data, pipeline
-from convcraft.training.sources import CLASS_NAMES
-from convcraft.training.splits import stratified
+from convcraft.training import data
+from convcraft.training.data import pipeline
+from convcraft.training.data.sources import CLASS_NAMES
+from convcraft.training.data.splits import stratified
 
 RNG = np.random.default_rng(0)
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
@@ -52,9 +54,7 @@ def test_digits_are_scikit_learn_s():
     }
     expected = {}
     for image, label in zip(digits.images, digits.target, strict=True):
-        scaled = Image.fromarray((image * 255 / 16).astype(np.float32)).resize(
-            (32, 32), Image.Resampling.BILINEAR
-        )
+        scaled = Image.fromarray((image * 255 / 16).astype(np.float32)).resize((32, 32), Image.Resampling.BILINEAR)
         expected.setdefault(np.asarray(scaled).tobytes(), []).append(int(label))
     found = {}
     for split in loaded.counts:
@@ -63,9 +63,7 @@ def test_digits_are_scikit_learn_s():
         for image, label in zip(images, labels, strict=True):
             found.setdefault(image.tobytes(), []).append(int(label))
     assert found == expected
-    np.testing.assert_allclose(
-        list(loaded.counts["test"].values()), np.bincount(digits.target) / 1797 * 360, atol=1
-    )
+    np.testing.assert_allclose(list(loaded.counts["test"].values()), np.bincount(digits.target) / 1797 * 360, atol=1)
 
 
 def test_digits_test_set_is_fixed_and_validation_follows_the_seed():
@@ -91,6 +89,15 @@ def test_names_come_from_the_data_folder_first(tmp_path, monkeypatch):
         data.load("colour")
 
 
+def test_a_name_wins_over_a_folder_beside_you_unless_it_is_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path / "digits")
+    named = data.load("digits")
+    assert len(named.class_names) == 10 and "'./digits'" in str(named.report)
+    for source in ("./digits", pathlib.Path("digits")):
+        assert data.load(source).class_names == sorted(COLOURS)
+
+
 def test_unknown_names_and_paths(monkeypatch, tmp_path):
     monkeypatch.delenv("CONVCRAFT_DATA", raising=False)
     with pytest.raises(ValueError, match="Did you mean 'cifar10'"):
@@ -99,6 +106,8 @@ def test_unknown_names_and_paths(monkeypatch, tmp_path):
         data.load(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="no such path"):
         data.load("none.npz")
+    with pytest.raises(ValueError, match="pass tfds.load"):
+        data.load("tfds:mnist")
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(ValueError, match=r"\.csv or an \.npz"):
         data.load(tmp_path / "a.txt")
@@ -109,9 +118,7 @@ def test_keras_datasets_and_what_to_do_offline(monkeypatch):
 
     monkeypatch.delenv("CONVCRAFT_DATA", raising=False)
     x, y = RNG.integers(0, 256, (200, 28, 28), np.uint8), (np.arange(200) % 10).astype(np.uint8)
-    monkeypatch.setattr(
-        keras.datasets.fashion_mnist, "load_data", lambda: ((x[:150], y[:150]), (x[150:], y[150:]))
-    )
+    monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", lambda: ((x[:150], y[:150]), (x[150:], y[150:])))
     loaded = data.load("fashion_mnist")
     assert loaded.class_names[9] == "Ankle boot" and loaded.image_shape == (28, 28, 1)
     np.testing.assert_array_equal(loaded.arrays("test")[0][..., 0], x[150:])
@@ -153,10 +160,7 @@ def test_folder_of_classes(tmp_path):
         "green/zero.jpg",
     ]
     text = str(loaded.report)
-    assert all(
-        part in text
-        for part in ("blue/LICENSE", "blue/cut.png", "green/zero.jpg: the file is empty", "README")
-    )
+    assert all(part in text for part in ("blue/LICENSE", "blue/cut.png", "green/zero.jpg: the file is empty", "README"))
     assert ".DS_Store" not in text and "Thumbs" not in text
     total = {name: sum(loaded.counts[split][name] for split in loaded.counts) for name in COLOURS}
     assert total == {"blue": 6, "green": 6, "red": 7}
@@ -164,9 +168,7 @@ def test_folder_of_classes(tmp_path):
     for split in loaded.counts:
         images, labels = loaded.arrays(split)
         channel = {"blue": 2, "green": 1, "red": 0}
-        assert [int(i) for i in images.sum((1, 2)).argmax(1)] == [
-            channel[loaded.class_names[k]] for k in labels
-        ]
+        assert [int(i) for i in images.sum((1, 2)).argmax(1)] == [channel[loaded.class_names[k]] for k in labels]
 
 
 def test_split_folders(tmp_path):
@@ -303,9 +305,7 @@ def test_table_of_paths(tmp_path):
         for number, name in zip((10, 9, 2), COLOURS, strict=True)
         for i in range(4)
     ]
-    loaded = data.load(
-        table(tmp_path / "t.csv", ["Path", "Label", "split"], [*rows, ("images/none.png", 2, "")])
-    )
+    loaded = data.load(table(tmp_path / "t.csv", ["Path", "Label", "split"], [*rows, ("images/none.png", 2, "")]))
     assert loaded.class_names == ["2", "9", "10"]  # in numeric order
     assert loaded.counts["test"] == {"2": 1, "9": 1, "10": 1}
     assert loaded.report.unreadable == [("images/none.png", "no such file")]
@@ -336,9 +336,7 @@ def test_tables_that_are_refused(tmp_path):
 
 def test_npz_with_names_and_strings(tmp_path):
     x, y = arrays()
-    np.savez(
-        tmp_path / "a.npz", x_train=x, y_train=y[:, None], x_test=x, y_test=y, names=list("abcd"), extra=1
-    )
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y[:, None], x_test=x, y_test=y, names=list("abcd"), extra=1)
     loaded = data.load(tmp_path / "a.npz", validation=0)
     assert loaded.class_names == list("abcd") and loaded.val is None and "val" not in loaded.counts
     np.testing.assert_array_equal(loaded.arrays("train")[0], x)
@@ -462,9 +460,7 @@ def test_options_that_are_refused(options, match):
 
 
 def test_sha256_is_of_the_data_alone():
-    digests = {
-        data.load((X, Y), seed=seed, size=size).sha256 for seed, size in [(0, None), (1, None), (0, 16)]
-    }
+    digests = {data.load((X, Y), seed=seed, size=size).sha256 for seed, size in [(0, None), (1, None), (0, 16)]}
     other = X.copy()
     other[5, 0, 0, 0] ^= 1
     relabelled = Y.copy()

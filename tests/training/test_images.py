@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convcraft.training.images import Unreadable, decode, fit, read, resize, to_channels
+from convcraft.training.data.images import Unreadable, decode, fit, read, resize, to_channels
 
 SHARED = pathlib.Path(os.environ.get("CONVCRAFT_SHARED", pathlib.Path(__file__).parents[2].parent / "shared"))
 CORRUPT = SHARED / "data" / "corrupt_images"
@@ -66,9 +66,7 @@ def test_every_odd_file_is_decoded_or_named():
 
 
 @needs_corrupt
-@pytest.mark.parametrize(
-    "name", [name for name, result in index() if "I;16" in result and "tbwn" not in name]
-)
+@pytest.mark.parametrize("name", [name for name, result in index() if "I;16" in result and "tbwn" not in name])
 def test_16_bit_grey_is_scaled_not_clipped(name):
     with Image.open(CORRUPT / name) as image:
         raw = np.asarray(image).astype(np.float64)
@@ -151,9 +149,7 @@ def test_exif_orientation(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     for dtype in (np.uint8, np.uint16):
-        image = Image.fromarray(
-            np.ascontiguousarray(stored).astype(dtype) * dtype(257 if dtype == np.uint16 else 1)
-        )
+        image = Image.fromarray(np.ascontiguousarray(stored).astype(dtype) * dtype(257 if dtype == np.uint16 else 1))
         pixels, conversions = read(encoded(image, exif=exif))
         np.testing.assert_array_equal(pixels[..., 0], upright)
         assert ("turned as EXIF says" in conversions) == (orientation != 1)

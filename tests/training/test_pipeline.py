@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from convcraft.training.pipeline import ArraySource, Feed, image_seeds
+from convcraft.training.data.pipeline import ArraySource, Feed, image_seeds
 
 
 def source(n, side=4, classes=3):
@@ -92,9 +92,7 @@ def test_augmented_values_do_not_depend_on_batches_or_place():
     small = Feed(source(30), 4, seed=1, augment=shift)
     large = Feed(source(30), 16, shuffle=False, seed=1, augment=shift)
     for epoch in (0, 1):
-        value = dict(
-            zip(np.concatenate(small.indices(epoch)).tolist(), rows(small.numpy(epoch)), strict=True)
-        )
+        value = dict(zip(np.concatenate(small.indices(epoch)).tolist(), rows(small.numpy(epoch)), strict=True))
         np.testing.assert_array_equal([value[i] for i in range(30)], rows(large.numpy(epoch)))
     assert rows(large.numpy(0)) != rows(large.numpy(1))
 
@@ -114,9 +112,7 @@ def test_tensorflow_yields_what_numpy_yields_and_resumes_mid_epoch():
     np.testing.assert_array_equal(rows(tail.as_numpy_iterator()), whole[25:])
     np.testing.assert_array_equal(rows(resumed.numpy()), whole[25:])
     resumed.epoch, resumed.start, feed.epoch = 4, 0, 4
-    np.testing.assert_array_equal(
-        rows(resumed.dataset().as_numpy_iterator()), rows(dataset.as_numpy_iterator())
-    )
+    np.testing.assert_array_equal(rows(resumed.dataset().as_numpy_iterator()), rows(dataset.as_numpy_iterator()))
 
 
 def test_tensorflow_pads_and_weighs():
@@ -158,7 +154,7 @@ def test_resizing_batch_by_batch_gives_the_values_of_resizing_at_once(monkeypatc
     images = np.random.default_rng(0).integers(0, 256, (6, 5, 7, 3), np.uint8)
     labels = np.arange(6, dtype=np.int32)
     at_once = ArraySource(images, labels, (9, 3))
-    monkeypatch.setattr("convcraft.training.pipeline.MEMORY_LIMIT", 0)
+    monkeypatch.setattr("convcraft.training.data.pipeline.MEMORY_LIMIT", 0)
     lazily = ArraySource(images, labels, (9, 3))
     assert at_once.images.shape[1:3] == (9, 3) and lazily.images.shape[1:3] == (5, 7)
     picked = np.array([4, 1])

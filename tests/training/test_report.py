@@ -14,7 +14,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from convcraft.training import report, report_charts, report_format, report_run, report_style
+from convcraft.training import report
+from convcraft.training.report import charts as report_charts
+from convcraft.training.report import format as report_format
+from convcraft.training.report import run as report_run
+from convcraft.training.report import style as report_style
 
 EPOCHS = 15
 
@@ -157,9 +161,7 @@ def make(directory, *, config=config(), lines=None, arrays=None, metrics=None, a
     arrays = arrays if arrays is not None else predictions(*digits())
     (directory / "config.json").write_text(json.dumps(config))
     if "history" not in absent:
-        (directory / "history.jsonl").write_text(
-            "".join(json.dumps(line) + "\n" for line in lines or history())
-        )
+        (directory / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines or history()))
     if "metrics" not in absent:
         (directory / "metrics.json").write_text(json.dumps(metrics or measured(arrays)))
     if "predictions" not in absent:
@@ -215,9 +217,7 @@ class Page(HTMLParser):
     def rows(self, label):
         """Cells' texts of the table in the scrolling box of that label, a list a row."""
         start = next(
-            i
-            for i, e in enumerate(self.elements)
-            if e["attrs"].get("aria-label") == label and e["tag"] == "div"
+            i for i, e in enumerate(self.elements) if e["attrs"].get("aria-label") == label and e["tag"] == "div"
         )
         rows = []
         for e in self.elements[start + 1 :]:
@@ -393,9 +393,7 @@ def test_pairs_and_mistakes(digits_page):
     for caption, row, picture in zip(captions, rows, digits_page.all("img"), strict=True):
         loss = -math.log(probabilities[row, labels[row]])
         share = 100 * probabilities[row].max()
-        assert (
-            caption == f"predicted{predicted[row]}actual{labels[row]}probability{share:.1f} %loss{loss:.2f}"
-        )
+        assert caption == f"predicted{predicted[row]}actual{labels[row]}probability{share:.1f} %loss{loss:.2f}"
         assert (decode(picture["attrs"]["src"]) == images[row, :, :, 0]).all()
         assert picture["attrs"]["class"] == "tiny"
 
@@ -428,10 +426,7 @@ def test_curves_show_the_history(digits_page):
     assert f"lowest validation: {best['val_loss']:.3g}, epoch {best['epoch'] + 1}" in digits_page.text
     assert best is not lines[-1]  # else the marker would prove little
     described = [e["attrs"]["aria-label"] for e in digits_page.all("svg")]
-    assert (
-        f"Loss over 15 epochs: train {lines[-1]['loss']:.3g}; validation {lines[-1]['val_loss']:.3g}."
-        in described
-    )
+    assert f"Loss over 15 epochs: train {lines[-1]['loss']:.3g}; validation {lines[-1]['val_loss']:.3g}." in described
     assert "resumed" in digits_page.text
     _, *rows = digits_page.rows("Every epoch")
     assert [row[0] for row in rows] == [str(i + 1) for i in range(EPOCHS)]
@@ -449,14 +444,10 @@ def test_points_lie_where_their_values_are():
     assert np.allclose((y - y[0]) / (y[1] - y[0]), [0, 1, 2 / 3, 1 / 3], atol=0.01) and y[1] > y[0]
 
 
-@pytest.mark.parametrize(
-    "values", [[0.0], [1.0, 1.0], [0.5] * 3, [0, 0], [-1, 2], [1e-30, 1e30], [5, 5 + 1e-9]]
-)
+@pytest.mark.parametrize("values", [[0.0], [1.0, 1.0], [0.5] * 3, [0, 0], [-1, 2], [1e-30, 1e30], [5, 5 + 1e-9]])
 @pytest.mark.parametrize("share", [False, True])
 def test_odd_curves_stay_inside_their_frame(values, share):
-    drawn = report_charts.curves(
-        "x", [report_charts.Line("val", "validation", values)], share=share, resumed=[0.5]
-    )
+    drawn = report_charts.curves("x", [report_charts.Line("val", "validation", values)], share=share, resumed=[0.5])
     path = re.search(r'<path class="val" d="([^"]+)"', drawn)[1]
     for x, y in re.findall(r"[ML](\S+?) ([^ML]+)", path):
         assert report_charts.LEFT <= float(x) <= report_charts.WIDTH - report_charts.RIGHT
@@ -590,9 +581,7 @@ def test_a_hundred_classes(tmp_path):
 
 def test_large_pictures_are_reduced(tmp_path):
     labels, probabilities, _ = digits()
-    shown = page(
-        make(tmp_path, arrays=predictions(labels, probabilities, np.zeros((360, 300, 200, 3), "uint8")))
-    )
+    shown = page(make(tmp_path, arrays=predictions(labels, probabilities, np.zeros((360, 300, 200, 3), "uint8"))))
     assert max(decode(shown.all("img")[0]["attrs"]["src"]).shape[:2]) == 128
     assert "class" not in shown.all("img")[0]["attrs"]
 
@@ -625,7 +614,7 @@ def diverged(directory):
         line["loss"] = math.nan
     make(directory, lines=lines[:-4], absent=("metrics", "predictions"))
     with (directory / "history.jsonl").open("a") as file:
-        file.write('{"event": "epoch", "ep')
+        file.write('3\n{"event": "epoch", "ep')
     return directory
 
 
@@ -635,7 +624,7 @@ def test_unfinished_diverged_without_validation(tmp_path):
     assert "This run has not finished (11 of 15 epochs): there is no final result yet." in shown.text
     assert "The loss (train) was not a finite number in 5 epochs, first in epoch 7." in shown.text
     assert "There was no validation set" in shown.text
-    assert "could not be read, and were left out: 1." in shown.text
+    assert "could not be read, and were left out: 2." in shown.text
     titles = [e["text"] for e in shown.all("h2")]
     assert titles == ["Learning curves", "Data", "Configuration", "Environment"]
     assert "lowest" not in shown.text
@@ -681,9 +670,7 @@ def test_a_class_never_predicted_or_never_there(tmp_path):
     _, *rows, mean = shown.rows("Each class")
     assert rows[3][2:] == ["–", "0.0 %", "0.0 %"] and rows[4][3] == "–"
     answers = probabilities[kept].argmax(1)
-    assert (
-        mean[2] == f"{100 * precision_score(labels[kept], answers, average='macro', zero_division=0):.1f} %"
-    )
+    assert mean[2] == f"{100 * precision_score(labels[kept], answers, average='macro', zero_division=0):.1f} %"
     assert mean[4] == f"{100 * f1_score(labels[kept], answers, average='macro', zero_division=0):.1f} %"
     assert "≥ 16.12" in shown.text  # a probability of 0 has no finite loss
 
@@ -758,7 +745,8 @@ onload = () => {{
   }}));
 }};
 </script>"""
-CONTROL = """<!doctype html><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+CONTROL = """<!doctype html>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <div style="width:500px">wide</div><img src="picture.png">
 <svg viewBox="0 0 100 100"><text x="10" y="20">one</text><text x="12" y="22">two</text></svg>"""
 

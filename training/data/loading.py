@@ -154,9 +154,7 @@ def load(
     if channels not in (None, 1, 3):
         raise ValueError(f"Expected channels=None, 1 or 3, received channels={channels!r}.")
     if augment is not None and not callable(augment):
-        raise ValueError(
-            f"Expected augment to be a function (images, seeds) -> images, received {augment!r}."
-        )
+        raise ValueError(f"Expected augment to be a function (images, seeds) -> images, received {augment!r}.")
     datasets = streams.by_split(source)
     if datasets:
         return _from_streams(datasets, size, batch_size, seed, augment, channels)
@@ -167,12 +165,8 @@ def load(
         images = np.bincount(part.labels, minlength=len(loaded.class_names)).tolist()
         counts[split] = dict(zip(loaded.class_names, images, strict=True))
     shape = loaded.sources["train"].image_shape
-    report = Report(
-        name, counts, shape, dict(loaded.sizes), loaded.notes, dict(loaded.conversions), loaded.unreadable
-    )
-    return Data(
-        loaded.class_names, counts, shape, report, loaded.sha256, batch_size, seed, loaded.sources, augment
-    )
+    report = Report(name, counts, shape, dict(loaded.sizes), loaded.notes, dict(loaded.conversions), loaded.unreadable)
+    return Data(loaded.class_names, counts, shape, report, loaded.sha256, batch_size, seed, loaded.sources, augment)
 
 
 def check_fits(data: Data, stride: int, name: str) -> None:
@@ -196,7 +190,10 @@ def _read(source: Any, size: tuple[int, int] | None, channels: int | None) -> tu
     if isinstance(source, (str, os.PathLike)):
         found = sources.locate(source)
         if isinstance(found, str):
-            return found, sources.read_name(found, size, channels)
+            loaded = sources.read_name(found, size, channels)
+            if os.path.exists(found):
+                loaded.notes.append(f"the name {found!r} was meant; for the path beside you pass './{found}'")
+            return found, loaded
         return str(found), _read_path(found, size, channels)
     if isinstance(source, (tuple, list)) and len(source) in (2, 3):
         if all(isinstance(pair, tuple) and len(pair) == 2 for pair in source):
@@ -235,9 +232,7 @@ def _from_streams(
     channels: int | None,
 ) -> Data:
     if augment is not None:
-        raise ValueError(
-            "Expected augment=None with your own tf.data, received a function: apply it with .map."
-        )
+        raise ValueError("Expected augment=None with your own tf.data, received a function: apply it with .map.")
     parts = {split: Stream(dataset, split, size, batch_size) for split, dataset in datasets.items()}
     shape = parts["train"].image_shape
     for split, part in parts.items():
@@ -262,9 +257,7 @@ def _from_streams(
     }
     missing = [name for name, number in counts["train"].items() if not number]
     if missing:
-        raise ValueError(
-            f"Expected training images of all {len(names)} classes, received none of {missing[:10]}."
-        )
+        raise ValueError(f"Expected training images of all {len(names)} classes, received none of {missing[:10]}.")
     report = Report("tf.data", counts, shape, notes=notes)
     return Data(names, counts, shape, report, None, parts["train"].batches[0], seed, {}, streams=parts)
 
@@ -274,7 +267,5 @@ def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
         return None
     pair = size if isinstance(size, (tuple, list)) else (size, size)
     if len(pair) != 2 or any(not isinstance(side, (int, np.integer)) or side < 1 for side in pair):
-        raise ValueError(
-            f"Expected size to be a positive integer or (height, width), received size={size!r}."
-        )
+        raise ValueError(f"Expected size to be a positive integer or (height, width), received size={size!r}.")
     return int(pair[0]), int(pair[1])

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from .report_charts import Line, curves
-from .report_format import duration, integer, is_number, number, percent, plural, scroll, section, table, text
-from .report_run import Record
+from .charts import Line, curves
+from .format import duration, integer, is_number, number, percent, plural, scroll, section, table, text
+from .run import Record
 
 NOT_METRICS = {"event", "epoch", "steps", "learning_rate", "seconds", "images_per_second"}
 
@@ -26,9 +26,7 @@ def learning(record: Record) -> str:
         drawn = [line for line in lines if line.points()]
         if drawn:
             title = text(metric.replace("_", " ").capitalize())
-            charts.append(
-                curves(title, drawn, share=_is_share(metric), best=_best(metric, drawn), resumed=resumed)
-            )
+            charts.append(curves(title, drawn, share=_is_share(metric), best=_best(metric, drawn), resumed=resumed))
     rates = Line("only", "last", [epoch.get("learning_rate") for epoch in epochs])
     if rates.points():
         charts.append(curves("Learning rate", [rates], resumed=resumed, height=150))
@@ -41,12 +39,7 @@ def learning(record: Record) -> str:
 
 def _metrics(epochs: list[dict[str, Any]]) -> list[str]:
     """Names of what was measured each epoch, the loss first, then accuracies."""
-    keys = {
-        key.removeprefix("val_")
-        for epoch in epochs
-        for key, value in epoch.items()
-        if not isinstance(value, str)
-    }
+    keys = {key.removeprefix("val_") for epoch in epochs for key, value in epoch.items() if not isinstance(value, str)}
     return sorted(keys - NOT_METRICS, key=lambda key: (key != "loss", key != "accuracy", key))
 
 
@@ -86,9 +79,7 @@ def _pace(epochs: list[dict[str, Any]]) -> str:
         values = [epoch[key] for epoch in epochs if is_number(epoch.get(key))]
         if values:
             rows.append((f"{title} (median)", show(float(np.median(values)))))
-    body = "".join(
-        f'<tr><th scope="row">{title}</th><td class="n">{value}</td></tr>' for title, value in rows
-    )
+    body = "".join(f'<tr><th scope="row">{title}</th><td class="n">{value}</td></tr>' for title, value in rows)
     return f'<table class="wide pace"><caption>Pace</caption><tbody>{body}</tbody></table>'
 
 

@@ -58,15 +58,11 @@ class Stream:
         import tensorflow as tf
 
         if int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY:
-            raise ValueError(
-                f"Expected a finite {split} set, received one that repeats for ever: drop .repeat()."
-            )
+            raise ValueError(f"Expected a finite {split} set, received one that repeats for ever: drop .repeat().")
         image, label = _pair(dataset.element_spec, split)
         rank = image.shape.rank or np.ndim(_pair(next(iter(dataset), None), split)[0])
         if rank not in (3, 4):
-            raise ValueError(
-                f"Expected images of rank 3, or 4 in batches, in the {split} set, received rank {rank}."
-            )
+            raise ValueError(f"Expected images of rank 3, or 4 in batches, in the {split} set, received rank {rank}.")
 
         one_hot = label.shape.rank == rank - 2 and label.shape[-1] != 1
         if not label.dtype.is_integer or one_hot:
@@ -117,9 +113,7 @@ def by_split(source: Any) -> dict[str, Any] | None:
         return dict(zip(SPLITS, source, strict=False))
     if isinstance(source, Mapping) and source and all(map(is_stream, source.values())):
         if "train" not in source or not set(source) <= set(SPLITS):
-            raise ValueError(
-                f"Expected the keys train, and possibly val and test, received {', '.join(source)}."
-            )
+            raise ValueError(f"Expected the keys train, and possibly val and test, received {', '.join(source)}.")
         return dict(source)
     return None
 
@@ -147,8 +141,7 @@ def _survey(dataset: Any, split: str, floats: bool) -> tuple[np.ndarray, list[in
         low, high = np.minimum(low, image.min()), np.maximum(high, image.max())
         if image.shape[-3:] != shape:
             raise ValueError(
-                f"Expected images of one shape in the {split} set, received {shape} and "
-                f"{image.shape[-3:]}: pass size=."
+                f"Expected images of one shape in the {split} set, received {shape} and {image.shape[-3:]}: pass size=."
             )
         if image.ndim == 4 and len(image) != len(label):
             raise ValueError(
@@ -157,9 +150,7 @@ def _survey(dataset: Any, split: str, floats: bool) -> tuple[np.ndarray, list[in
             )
         if label.min() < 0:
             raise ValueError(f"Expected labels >= 0 in the {split} set, received {label.min()}.")
-        counts = np.bincount(label, minlength=len(counts)) + np.pad(
-            counts, (0, max(0, label.max() + 1 - len(counts)))
-        )
+        counts = np.bincount(label, minlength=len(counts)) + np.pad(counts, (0, max(0, label.max() + 1 - len(counts))))
         batches.append(len(label))
     if not batches:
         raise ValueError(f"Expected images in the {split} set, received an empty one.")

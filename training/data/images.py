@@ -136,9 +136,7 @@ def _read(content: bytes, channels: int | None) -> Decoded:
             raise Unreadable(f"{width}x{height} pixels")
         limit = Image.MAX_IMAGE_PIXELS  # Pillow only warns up to twice its limit
         if limit is not None and width * height > limit:
-            raise Unreadable(
-                f"{width}x{height} pixels, over Pillow's limit of {limit} (a decompression bomb?)"
-            )
+            raise Unreadable(f"{width}x{height} pixels, over Pillow's limit of {limit} (a decompression bomb?)")
         if _frames(file):
             done.append("first frame of several taken")
         file.load()

@@ -35,7 +35,8 @@ NAMES = ("digits", *CLASS_NAMES)
 def locate(source: str | os.PathLike) -> pathlib.Path | str:
     """Returns the path that a name or path stands for, or the name of a set that Keras or scikit-learn has.
 
-    `$CONVCRAFT_DATA/<name>.npz` and the folder `$CONVCRAFT_DATA/<name>/` come first, for every name.
+    `$CONVCRAFT_DATA/<name>.npz` and the folder `$CONVCRAFT_DATA/<name>/` come first, for every name. Strings
+    are names before they are paths; `pathlib.Path("digits")` and "./digits" are paths.
 
     Raises:
         ValueError: an unknown name, with those that are known and the nearest.
@@ -44,26 +45,27 @@ def locate(source: str | os.PathLike) -> pathlib.Path | str:
     name = os.fspath(source)
     folder = os.environ.get("CONVCRAFT_DATA")
     mine = _names_in(folder)
-    if folder and name in mine:
+    if name.startswith(("tfds:", "hf:")):
+        raise ValueError(
+            f"Expected a set that is already open, received {name!r}: pass tfds.load(NAME, "
+            "as_supervised=True), or, of dataset.with_format('numpy') from Hugging Face, "
+            "the arrays (d['image'], d['label'])."
+        )
+    is_path = isinstance(source, pathlib.Path)
+    if folder and name in mine and not is_path:
         archive = pathlib.Path(folder, f"{name}.npz")
         return archive if archive.exists() else pathlib.Path(folder, name)
-    if name in NAMES:
+    if name in NAMES and not is_path:
         return name
     path = pathlib.Path(name).expanduser()
     if path.exists():
         return path
-    if isinstance(source, pathlib.Path) or path.suffix or path.name != name:
-        raise FileNotFoundError(
-            f"Expected source to be a name or an existing path, received {name!r}: no such path."
-        )
+    if is_path or path.suffix or path.name != name:
+        raise FileNotFoundError(f"Expected source to be a name or an existing path, received {name!r}: no such path.")
     near = difflib.get_close_matches(name, [*NAMES, *mine], n=1, cutoff=0.5)
     raise ValueError(
         f"Expected source to be an existing path or one of {', '.join(NAMES)}, received {name!r}. "
-        + (
-            f"In CONVCRAFT_DATA={folder}: {', '.join(mine) or 'nothing'}. "
-            if folder
-            else "CONVCRAFT_DATA is not set. "
-        )
+        + (f"In CONVCRAFT_DATA={folder}: {', '.join(mine) or 'nothing'}. " if folder else "CONVCRAFT_DATA is not set. ")
         + (f"Did you mean {near[0]!r}?" if near else "")
     )
 
@@ -99,8 +101,8 @@ def read_npz(path: pathlib.Path, size: tuple[int, int] | None, channels: int | N
             arrays = {key: archive[key] for key in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"Expected an archive of plain arrays in {path}, received {error}. Save labels as integers, or as strings by "
-            "np.array(labels, dtype=str)."
+            f"Expected an archive of plain arrays in {path}, received {error}. Save labels as integers, or "
+            "as strings by np.array(labels, dtype=str)."
         ) from error
     return read_arrays(arrays, size, channels)
 

@@ -208,6 +208,7 @@ figure,tr,li,.tiles div,pre{break-inside:avoid}
 h2,h3,caption{break-after:avoid}
 .scroll,.tall{overflow:visible;max-height:none}
 pre{white-space:pre-wrap;overflow-wrap:anywhere}
+table bdi{overflow-wrap:anywhere}
 .matrix td{width:auto;min-width:1.6rem;height:1.7rem}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 }

@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .report_format import (
+from ..rundir import write_atomically
+from .format import (
     duration,
     integer,
     is_number,
@@ -24,11 +25,11 @@ from .report_format import (
     table,
     text,
 )
-from .report_history import learning
-from .report_predictions import certainty, classes, confusion, mistakes
-from .report_run import SPLITS, Record, read, wilson
-from .report_style import CSS
-from .report_tables import configuration, data, environment
+from .history import learning
+from .predictions import certainty, classes, confusion, mistakes
+from .run import SPLITS, Record, read, wilson
+from .style import CSS
+from .tables import configuration, data, environment
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -64,9 +65,8 @@ def write(directory: str | os.PathLike[str]) -> Path:
     """
     record = read(Path(directory))
     path = record.directory / "report.html"
-    partial = path.with_name(".report.html.partial")
-    partial.write_text(_page(record), "utf-8")
-    partial.replace(path)
+    content = _page(record).encode()
+    write_atomically(path, lambda file: file.write(content))
     return path
 
 
@@ -185,6 +185,4 @@ def _number(value: Any) -> str:
 
 def _footer(record: Record) -> str:
     version = text(record.config.get("convcraft") or "")
-    return (
-        f"Written by convcraft {version} from the files of this run. The page loads nothing from the network."
-    )
+    return f"Written by convcraft {version} from the files of this run. The page loads nothing from the network."

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from .report_format import integer, moment, name, plain, scroll, section, table, text
-from .report_predictions import FULL_MATRIX
-from .report_run import SPLITS, Record
+from .format import integer, moment, name, plain, scroll, section, table, text
+from .predictions import FULL_MATRIX
+from .run import SPLITS, Record
 
 
 def keys(rows: list[tuple[str, str]], caption: str = "") -> str:
@@ -71,15 +71,10 @@ def environment(record: Record) -> str:
     columns = [_start(start, first=i == 0) for i, start in enumerate(record.starts)]
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
     body = "".join(
-        f'<tr><th scope="row">{text(key.replace("_", " "))}</th>{"".join(_values(key, found))}</tr>'
-        for key in fields
+        f'<tr><th scope="row">{text(key.replace("_", " "))}</th>{"".join(_values(key, found))}</tr>' for key in fields
     )
     grid = f'<table class="keys wide"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>'
-    said = (
-        f"<p>The run was started {len(found)} times; what changed in between is in bold.</p>"
-        if several
-        else ""
-    )
+    said = f"<p>The run was started {len(found)} times; what changed in between is in bold.</p>" if several else ""
     return section("environment", "Environment", said, scroll("Environment", grid))
 
 

@@ -6,9 +6,10 @@ import io
 import numpy as np
 from PIL import Image
 
-from .report_charts import heat_map, level, reliability
-from .report_format import integer, keep, name, percent, plural, scroll, section, table, text
-from .report_run import LEAST_PROBABILITY, Predictions, Record, calibration, confused_pairs, per_class
+from .charts import reliability
+from .format import integer, keep, name, percent, plural, scroll, section, table, text
+from .matrix import full, heat_map
+from .run import LEAST_PROBABILITY, Predictions, Record, calibration, confused_pairs, per_class
 
 FULL_MATRIX = 20  # classes up to which the matrix shows its counts
 PICTURES = 24
@@ -30,39 +31,8 @@ def confusion(record: Record) -> str:
     if len(counts) > FULL_MATRIX:
         shown = f'<div class="pair">{heat_map(counts)}{_pairs(counts, classes, 20)}</div>'
     else:
-        shown = f'<div class="beside">{_matrix(counts, classes)}{_pairs(counts, classes, 10)}</div>'
+        shown = f'<div class="beside">{full(counts, classes)}{_pairs(counts, classes, 10)}</div>'
     return section("confusion", "Confusion", said, shown)
-
-
-def _matrix(counts: np.ndarray, classes: list[str]) -> str:
-    upright = " upright" if max(map(len, classes)) > 4 else ""
-    heads = "".join(f'<th scope="col" class="{upright}" title="{text(c)}">{name(c)}</th>' for c in classes)
-    rows = []
-    for actual, line in enumerate(counts):
-        cells = "".join(
-            _cell(int(count), int(line.sum()), classes, actual, p) for p, count in enumerate(line)
-        )
-        rows.append(
-            f'<tr><th scope="row" title="{text(classes[actual])}">{name(classes[actual])}</th>{cells}'
-            f'<td class="total">{integer(line.sum())}</td></tr>'
-        )
-    caption = (
-        "Rows: actual class. Columns: predicted class. Shade: share of the row, right answers blue, mistakes "
-        "orange (on a root scale, so that single ones are seen)."
-    )
-    head = f'<tr><th scope="col">actual</th>{heads}<th scope="col" class="total">n</th></tr>'
-    grid = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
-    scrolled = scroll("Confusion matrix", grid)
-    return f'<figure class="matrix"><figcaption>{caption}</figcaption>{scrolled}</figure>'
-
-
-def _cell(count: int, total: int, classes: list[str], actual: int, predicted: int) -> str:
-    right = actual == predicted
-    shade = level(count, total, right=right)
-    if not count and not right:
-        return "<td></td>"
-    title = f"{classes[actual]}, taken for {classes[predicted]}: {count} of {total}"
-    return f'<td class="{"right" if right else "wrong"}{shade}" title="{text(title)}">{integer(count)}</td>'
 
 
 def _pairs(counts: np.ndarray, classes: list[str], most: int) -> str:
@@ -70,9 +40,7 @@ def _pairs(counts: np.ndarray, classes: list[str], most: int) -> str:
     if not pairs:
         return ""
     totals = counts.sum(axis=1)
-    rows = [
-        [name(classes[a]), name(classes[p]), integer(n), percent(n / totals[a])] for a, p, n in pairs[:most]
-    ]
+    rows = [[name(classes[a]), name(classes[p]), integer(n), percent(n / totals[a])] for a, p, n in pairs[:most]]
     kinds = plural(len(pairs), "kind of mistake", "kinds of mistake")
     caption = f"The most frequent of {kinds}" if len(pairs) > most else "Every kind of mistake"
     listing = table(caption, ["actual", "taken for", ">images", ">of its class"], rows)
@@ -97,9 +65,7 @@ def classes(record: Record) -> str:
         why = "–: undefined, since the class was never predicted, or no image shows it; 0 in the mean."
         said += f'<p class="note">{why}</p>'
     listing = table("", ["class", ">images", ">precision", ">recall", ">F1"], rows, foot)
-    return section(
-        "classes", "Each class", said, scroll("Each class", listing, "tall" if len(names) > 40 else "")
-    )
+    return section("classes", "Each class", said, scroll("Each class", listing, "tall" if len(names) > 40 else ""))
 
 
 def _share(value: float) -> str:
@@ -122,9 +88,7 @@ def certainty(record: Record) -> str:
         f"<p>{verdict}</p><p>Expected calibration error: {keep(percent(error))} "
         f'<span class="muted">(ten bins of equal width)</span>.</p>'
     )
-    return section(
-        "calibration", "Calibration", f'<div class="pair">{reliability(points)}<div>{said}</div></div>'
-    )
+    return section("calibration", "Calibration", f'<div class="pair">{reliability(points)}<div>{said}</div></div>')
 
 
 def mistakes(record: Record) -> str:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .report_format import integer, is_number, number, percent, plural, text
-from .report_style import LEVELS
+from .format import integer, is_number, number, percent, plural, text
 
 WIDTH = 380  # of a chart in its own units; on a phone one unit is a little less than a pixel
 LEFT, RIGHT, BOTTOM = 44, 76, 34  # margins: tick labels, direct labels, epochs
@@ -52,9 +51,7 @@ def linear_ticks(low: float, high: float, count: int = 4) -> list[float]:
     power = 10.0 ** math.floor(math.log10(span / count))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if span / count <= power * m * (1 + 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [
-        round(i * step, 12 - math.floor(math.log10(step))) for i in range(first, max(last, first + 1) + 1)
-    ]
+    return [round(i * step, 12 - math.floor(math.log10(step))) for i in range(first, max(last, first + 1) + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -124,9 +121,7 @@ def curves(
     return figure(caption, f"{title} over {plural(epochs, 'epoch')}: {summary}.", WIDTH, height, parts)
 
 
-def figure(
-    caption: str, description: str, width: float, height: float, parts: list[str], extra: str = ""
-) -> str:
+def figure(caption: str, description: str, width: float, height: float, parts: list[str], extra: str = "") -> str:
     """A chart with its caption and the sentence that stands for it where it cannot be seen."""
     return (
         f'<figure class="chart {extra}"><figcaption>{caption}</figcaption>'
@@ -143,9 +138,7 @@ def _frame(ticks: list[tuple[float, str]], epochs: int, across: Scale, up: Scale
             f'<text x="{across.start - 6:.1f}" y="{up(tick) + 4:.1f}" text-anchor="end">{label}</text>'
         )
     for epoch in epoch_ticks(epochs):
-        parts.append(
-            f'<text x="{across(epoch):.1f}" y="{base + 15}" text-anchor="middle">{integer(epoch)}</text>'
-        )
+        parts.append(f'<text x="{across(epoch):.1f}" y="{base + 15}" text-anchor="middle">{integer(epoch)}</text>')
     middle = (across.start + across.end) / 2
     parts.append(f'<path class="axis" d="M{across.start:.1f} {base}H{across.end}"/>')
     parts.append(f'<text x="{middle:.1f}" y="{base + 30}" text-anchor="middle">epochs</text>')
@@ -235,33 +228,6 @@ def reliability(points: list[tuple[float, float, int]]) -> str:
             f'<circle class="only soft" cx="{across(sure):.1f}" cy="{up(share):.1f}" r="{radius:.1f}">'
             f"<title>{plural(n, 'image')}: {percent(sure)} sure, {percent(share)} right</title></circle>"
         )
-    parts.append(
-        f'<text x="{LEFT + size / 2}" y="{size + 43}" text-anchor="middle">probability of the answer</text>'
-    )
-    described = "; ".join(
-        f"{percent(sure)} sure, {percent(share)} right ({integer(n)})" for sure, share, n in points
-    )
+    parts.append(f'<text x="{LEFT + size / 2}" y="{size + 43}" text-anchor="middle">probability of the answer</text>')
+    described = "; ".join(f"{percent(sure)} sure, {percent(share)} right ({integer(n)})" for sure, share, n in points)
     return figure("Share of right answers", f"Calibration: {described}.", WIDTH, size + 48, parts)
-
-
-def level(count: int, total: int, *, right: bool) -> int:
-    """The shade of a cell: its share of the row, for mistakes the root of it, so that single ones show."""
-    if not count or not total:
-        return 0
-    return max(1, round(LEVELS * (count / total if right else math.sqrt(count / total))))
-
-
-def heat_map(confusion: np.ndarray) -> str:
-    """The confusion matrix of many classes, shaded as the small one is, without its numbers."""
-    k = len(confusion)
-    shades: dict[str, list[str]] = {}
-    for a, p in zip(*np.nonzero(confusion), strict=True):
-        kind = "right" if a == p else "wrong"
-        shade = level(int(confusion[a, p]), int(confusion[a].sum()), right=bool(a == p))
-        shades.setdefault(f"{kind}{shade}", []).append(f"M{p} {a}h1v1h-1z")
-    parts = [f'<path class="frame" d="M0 0h{k}v{k}h-{k}z"/>']
-    parts += [f'<path class="{shade}" d="{"".join(cells)}"/>' for shade, cells in sorted(shades.items())]
-    right = float(np.trace(confusion) / confusion.sum())
-    described = f"Confusion matrix of {integer(k)} classes: {percent(right)} of the images on the diagonal."
-    caption = "Actual classes from top to bottom, predicted from left to right"
-    return figure(caption, described, k, k, parts, "heat")

@@ -60,9 +60,7 @@ class Record:
     @property
     def splits(self) -> dict[str, dict[str, Any]]:
         """The measured splits, the test set first."""
-        found = {
-            key: value for key, value in self.metrics.items() if isinstance(value, dict) and "loss" in value
-        }
+        found = {key: value for key, value in self.metrics.items() if isinstance(value, dict) and "loss" in value}
         return {key: found[key] for key in sorted(found, key=lambda key: (key != "test", key != "val", key))}
 
     @property
@@ -106,8 +104,8 @@ def _read_history(path: Path, record: Record) -> None:
     unreadable = 0
     for line in path.read_text("utf-8", errors="replace").splitlines():
         try:
-            entry = json.loads(line)
-        except ValueError:
+            entry = dict(json.loads(line))
+        except (TypeError, ValueError):
             unreadable += bool(line.strip())
             continue
         if entry.get("event") == "start":

@@ -73,9 +73,7 @@ def read_folder(root: pathlib.Path, size: tuple[int, int] | None, channels: int 
     for split in items:
         differing = sorted(set(classes[split]) ^ set(classes["train"]))
         if differing:
-            raise ValueError(
-                f"Expected the same class folders in train and {split}, received {few(differing)} in one."
-            )
+            raise ValueError(f"Expected the same class folders in train and {split}, received {few(differing)} in one.")
     expected = {split: set(names) for split, names in classes.items()}
     return load_files(root, items, expected, classes["train"], notes, size, channels)
 
@@ -96,8 +94,7 @@ def read_csv(path: pathlib.Path, size: tuple[int, int] | None, channels: int | N
         }
         if not columns["file"] or not columns["label"]:
             raise ValueError(
-                f"Expected the columns file (or path) and label (or class) in {path}, received "
-                f"{few(list(header))}."
+                f"Expected the columns file (or path) and label (or class) in {path}, received {few(list(header))}."
             )
         items: Items = defaultdict(list)
         for row in reader:

@@ -134,9 +134,7 @@ class Feed:
         auto_epoch: bool = False,
     ):
         if batch_size < 1 or multiple_of < 1:
-            raise ValueError(
-                f"Expected batch_size >= 1 and multiple_of >= 1, received {batch_size} and {multiple_of}."
-            )
+            raise ValueError(f"Expected batch_size >= 1 and multiple_of >= 1, received {batch_size} and {multiple_of}.")
         if seed < 0:
             raise ValueError(f"Expected seed >= 0, received seed={seed}.")
         if len(source) == 0:
@@ -214,9 +212,7 @@ class Feed:
                 yield indices, image_seeds(self.seed, epoch, indices), weights
 
         def load(indices, seeds, weights):
-            images, labels = tf.numpy_function(
-                self.source.batch, [indices], [tf.float32, tf.int32], stateful=False
-            )
+            images, labels = tf.numpy_function(self.source.batch, [indices], [tf.float32, tf.int32], stateful=False)
             images = tf.ensure_shape(images, shape)
             labels = tf.ensure_shape(labels, shape[:1])
             if self.augment is not None:

@@ -49,19 +49,17 @@ class Report:
 
     def __str__(self) -> str:
         classes = len(self.counts["train"])
-        lines = [
-            f"{self.name}: {classes} classes, images {'x'.join(map(str, self.image_shape))}, float32, 0-255"
-        ]
+        lines = [f"{self.name}: {classes} classes, images {'x'.join(map(str, self.image_shape))}, float32, 0-255"]
         for split, counts in self.counts.items():
-            few, many = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-            spread = f"{counts[few]} ({few}) to {counts[many]} ({many}) a class"
+            least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+            spread = f"{counts[least]} ({least}) to {counts[most]} ({most}) a class"
+            if counts[least] == counts[most]:
+                spread = f"{counts[least]} a class"
             lines.append(f"  {split:5} {sum(counts.values()):7,}  {spread}")
         if set(self.sizes) - {self.image_shape[:2]}:
             common = sorted(self.sizes.items(), key=lambda item: (-item[1], item[0]))
             shown = ", ".join(f"{h}x{w} ({n:,})" for (h, w), n in common[:5])
-            lines.append(
-                f"Sizes found (height x width): {shown}{f', … ({len(common)})' if common[5:] else ''}"
-            )
+            lines.append(f"Sizes found (height x width): {shown}{f', … ({len(common)} sizes)' if common[5:] else ''}")
         lines += [f"Note: {note}" for note in self.notes]
         lines += [f"Converted: {done} ({number:,})" for done, number in sorted(self.conversions.items())]
         if self.unreadable:
@@ -103,9 +101,7 @@ def stratified(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, n
     rng = np.random.default_rng(seed)
     sizes = np.bincount(labels)
     exact = sizes * (count / len(labels))
-    take = np.clip(
-        np.floor(exact).astype(int), np.minimum(1, np.maximum(sizes - 1, 0)), np.maximum(sizes - 1, 0)
-    )
+    take = np.clip(np.floor(exact).astype(int), np.minimum(1, np.maximum(sizes - 1, 0)), np.maximum(sizes - 1, 0))
     for label in np.argsort(take - exact, kind="stable"):  # largest remainder first
         if take.sum() < count and take[label] < sizes[label] - 1:
             take[label] += 1
@@ -129,6 +125,4 @@ def _hold_out(loaded: Loaded, split: str, fraction: float, seed: int, which: str
             f"images of {len(loaded.class_names)} classes: add images, or give {split} apart."
         )
     loaded.sources["train"], loaded.sources[split] = source.subset(rest), source.subset(held)
-    loaded.notes.append(
-        f"{split}: {len(held)} of {len(source)} training images held out, stratified, {which}"
-    )
+    loaded.notes.append(f"{split}: {len(held)} of {len(source)} training images held out, stratified, {which}")

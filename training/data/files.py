@@ -48,9 +48,7 @@ class FileSource:
         try:
             return fit(decode(path, channels=self.image_shape[2]), self.image_shape[:2])
         except Unreadable as error:
-            raise Unreadable(
-                f"{path} was readable when the data were loaded, and is not any more: {error}"
-            ) from error
+            raise Unreadable(f"{path} was readable when the data were loaded, and is not any more: {error}") from error
 
 
 class _Scan(NamedTuple):
@@ -86,9 +84,7 @@ def load_files(
         raise ValueError(f"Expected at least two classes in {root}, received {few(class_names) or 'none'}.")
     paths = [path for rows in items.values() for path, _ in rows]
     scans = dict(zip(paths, _scan(paths, size, channels), strict=True))
-    unreadable = [
-        (_relative(path, root), str(scan)) for path, scan in scans.items() if isinstance(scan, Unreadable)
-    ]
+    unreadable = [(_relative(path, root), str(scan)) for path, scan in scans.items() if isinstance(scan, Unreadable)]
     good = {path: scan for path, scan in scans.items() if isinstance(scan, _Scan)}
     if not good:
         first = f", first {unreadable[0][0]} ({unreadable[0][1]})" if unreadable else ""
@@ -138,17 +134,13 @@ def _scan(
             partial(_scan_one, size=size, channels=channels, keep=keep), paths[begin : begin + step]
         ):
             if isinstance(scan, _Scan) and scan.pixels is not None:
-                kept += scan.pixels.nbytes * (
-                    1 if channels else 3 // scan.pixels.shape[2]
-                )  # RGB in the worst case
+                kept += scan.pixels.nbytes * (1 if channels else 3 // scan.pixels.shape[2])  # RGB in the worst case
             scans.append(scan)
     whole = kept <= pipeline.MEMORY_LIMIT
     return (scan if whole or isinstance(scan, Unreadable) else scan._replace(pixels=None) for scan in scans)
 
 
-def _scan_one(
-    path: pathlib.Path, size: tuple[int, int] | None, channels: int | None, keep: bool
-) -> _Scan | Unreadable:
+def _scan_one(path: pathlib.Path, size: tuple[int, int] | None, channels: int | None, keep: bool) -> _Scan | Unreadable:
     try:
         pixels, conversions = read(path, channels)
     except Unreadable as error:
@@ -165,14 +157,9 @@ def _check_classes(
     for split, found in rows.items():
         empty = sorted(expected[split] - {name for _, name in found})
         if empty:
-            bad = (
-                f" {len(unreadable)} files are unreadable, first {': '.join(unreadable[0])}."
-                if unreadable
-                else ""
-            )
+            bad = f" {len(unreadable)} files are unreadable, first {': '.join(unreadable[0])}." if unreadable else ""
             raise ValueError(
-                f"Expected a readable image of every class in {root} ({split}), received none of "
-                f"{few(empty)}.{bad}"
+                f"Expected a readable image of every class in {root} ({split}), received none of {few(empty)}.{bad}"
             )
 
 
@@ -185,9 +172,7 @@ def _copies(digests: dict[str, list[bytes]]) -> list[str]:
         for other in list(digests)[index + 1 :]:
             shared = len(set(mine) & set(digests[other]))
             if shared:
-                notes.append(
-                    f"{shared} images stand both in {split} and in {other}: results on {other} will flatter"
-                )
+                notes.append(f"{shared} images stand both in {split} and in {other}: results on {other} will flatter")
     return notes
 
 

@@ -52,16 +52,12 @@ def read_arrays(arrays: Mapping[str, Any], size: tuple[int, int] | None, channel
         labels[split] = check_labels(y, f"y_{split}")
     given = renamed.get("names")
     names, targets = _classes(labels, None if given is None else [str(name) for name in given])
-    sha256 = hash_arrays(
-        np.array(names), *(array for split in images for array in (images[split], targets[split]))
-    )
+    sha256 = hash_arrays(np.array(names), *(array for split in images for array in (images[split], targets[split])))
     if channels:
         images = {split: _converted(array, channels, conversions) for split, array in images.items()}
     shapes = {split: array.shape[3:] if size else array.shape[1:] for split, array in images.items()}
     if len(set(shapes.values())) > 1:
-        raise ValueError(
-            f"Expected images of one shape in all splits, received {shapes}: pass size= or channels=."
-        )
+        raise ValueError(f"Expected images of one shape in all splits, received {shapes}: pass size= or channels=.")
     sizes: Counter[tuple[int, int]] = Counter()
     for array in images.values():
         sizes[array.shape[1], array.shape[2]] += len(array)
@@ -78,8 +74,7 @@ def check_images(x: np.ndarray, name: str, conversions: Counter[str] | None = No
         raise ValueError(f"Expected {name} of shape (n, height, width, channels), received {x.shape}.")
     if x.shape[1] in (1, 3) and x.shape[3] > 4:
         raise ValueError(
-            f"Expected {name} with channels last, received shape {x.shape}: pass {name}.transpose(0, 2, 3, "
-            "1)."
+            f"Expected {name} with channels last, received shape {x.shape}: pass {name}.transpose(0, 2, 3, 1)."
         )
     if x.dtype == bool:
         conversions["booleans times 255"] += len(x)
@@ -92,8 +87,7 @@ def check_images(x: np.ndarray, name: str, conversions: Counter[str] | None = No
     if not np.isfinite([low, high]).all():  # minimum and maximum are NaN if any value is
         bad = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3)))
         raise ValueError(
-            f"Expected {name} to be finite, received NaN or infinity in {len(bad)} images, first "
-            f"{bad[:5].tolist()}."
+            f"Expected {name} to be finite, received NaN or infinity in {len(bad)} images, first {bad[:5].tolist()}."
         )
     if x.dtype.kind in "iu" and low >= 0 and 255 < high <= 65535:
         conversions["16-bit values divided by 257"] += len(x)
@@ -130,23 +124,18 @@ def check_labels(y: np.ndarray, name: str) -> np.ndarray:
         return y
     if y.dtype.kind not in "iub":
         raise ValueError(
-            f"Expected {name} to be integers or strings, received dtype {y.dtype}: pass "
-            f"{name}.astype('int32')."
+            f"Expected {name} to be integers or strings, received dtype {y.dtype}: pass {name}.astype('int32')."
         )
     if y.dtype.kind == "i" and y.min() < 0:
         raise ValueError(f"Expected {name} >= 0, received {y.min()}: number the classes from 0.")
     return y
 
 
-def _classes(
-    labels: dict[str, np.ndarray], names: list[str] | None
-) -> tuple[list[str], dict[str, np.ndarray]]:
+def _classes(labels: dict[str, np.ndarray], names: list[str] | None) -> tuple[list[str], dict[str, np.ndarray]]:
     """Turns checked labels into class names and int32 targets."""
     kinds = {array.dtype.kind == "U" for array in labels.values()}
     if len(kinds) > 1:
-        raise ValueError(
-            "Expected labels of one kind in all splits, received strings in some and integers in others."
-        )
+        raise ValueError("Expected labels of one kind in all splits, received strings in some and integers in others.")
     if kinds == {True}:
         names = sorted(set(labels["train"].tolist())) if names is None else names
         number = {name: index for index, name in enumerate(names)}
@@ -174,9 +163,7 @@ def _classes(
 
 def _converted(images: np.ndarray, channels: int, conversions: Counter[str]) -> np.ndarray:
     if images.shape[3] not in (1, 3):
-        raise ValueError(
-            f"Expected images of 1 or 3 channels for channels={channels}, received {images.shape[3]}."
-        )
+        raise ValueError(f"Expected images of 1 or 3 channels for channels={channels}, received {images.shape[3]}.")
     if images.shape[3] != channels:
         conversions["grey repeated to RGB" if channels == 3 else "RGB to grey"] += len(images)
     return to_channels(images, channels)

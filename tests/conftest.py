@@ -1,0 +1,58 @@
+"""Shared by all tests: two logical CPU devices on TensorFlow, the harness on the path, a fresh process to load in."""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # for harness.py; the packages come from what is installed
+
+import keras
+import pytest
+from harness import FreshProcess
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # stand-ins for two GPUs; must be set before TensorFlow starts its devices
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+
+
+@pytest.fixture(scope="session")
+def fresh_process():
+    """A process that has never built our layers: it knows them only through `convcraft.load_model`."""
+    process = FreshProcess()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of data and weights beside the checkout; tests that need it skip where it is absent."""
+    folder = pathlib.Path(os.environ.get("CONVCRAFT_SHARED", pathlib.Path(__file__).parents[2] / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"needs real data in {folder}, which is absent (CONVCRAFT_SHARED names another folder)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test starts from the same random state."""
+    keras.utils.set_random_seed(0)
+
+
+def pytest_collection_modifyitems(items):
+    """What a machine cannot run is skipped, saying why."""
+    for item in items:
+        if item.get_closest_marker("gpu") and not _gpu():
+            item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+
+
+def _gpu():
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))

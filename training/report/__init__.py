@@ -1,0 +1,5 @@
+"""The run report: one HTML file that needs no network and no JavaScript. Imports neither Keras nor TensorFlow."""
+
+from .page import write
+
+__all__ = ["write"]
