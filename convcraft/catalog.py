@@ -38,7 +38,8 @@ def require(name, kinds=KINDS):
     known = {entry.lower(): entry for kind in kinds for entry in entries(kind)}
     if name.lower() in known:
         return known[name.lower()]
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
+    near = [entry for entry in known if name.lower() in entry and name[2:]]
+    near += difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     what = " or ".join((", ".join(kinds[:-1]), kinds[-1])) if len(kinds) > 1 else kinds[0]
     hint = f"Did you mean {known[near[0]]!r}?" if near else "`convcraft list` shows what there is."
     raise ValueError(f"There is no {what} named {name!r}. {hint}")

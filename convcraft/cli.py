@@ -4,15 +4,15 @@ Keras and TensorFlow take seconds to import, so each command imports what it nee
 """
 
 import argparse
-import contextlib
 import difflib
-import io
 import os
 import pathlib
-import re
 import sys
+import zipfile
 
 from convcraft import __version__, catalog
+
+from .options import recipe_options as recipe_options
 
 EXAMPLES = """\
 examples:
@@ -23,45 +23,69 @@ examples:
 """
 
 
+RESUMES = "interrupted; the same command goes on from the last checkpoint."
+
+
 def main(arguments=None):
     """Runs the command line; returns the exit status: 0, or 2 for bad use."""
-    return guarded(lambda: _dispatch(sys.argv[1:] if arguments is None else arguments))
+    words = sys.argv[1:] if arguments is None else arguments
+    return guarded(lambda: _dispatch(words), RESUMES if words[:1] == ["train"] else "interrupted.")
 
 
-def guarded(action):
-    """Runs `action`; what its user got wrong becomes one sentence on stderr and status 2.
+def guarded(action, interrupted=RESUMES):
+    """Runs `action`; what its user got wrong becomes one line on stderr and status 2.
 
     With the environment variable CONVCRAFT_DEBUG set, errors keep their traceback.
     """
     # before TensorFlow is first imported: it prints to stderr, and takes all of a GPU's memory, otherwise
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that cannot show "…" gets "?"
+            stream.reconfigure(errors="replace")
     try:
         action()
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        sys.stdout.flush()  # here, where a reader that has left is still noticed
+    except BrokenPipeError:  # `convcraft list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # what a shell reports of a process that ends so: 128 + SIGPIPE
+    except KeyboardInterrupt:
+        print(f"\nconvcraft: {interrupted}", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("CONVCRAFT_DEBUG"):
             raise
-        print(f"convcraft: {str(error).strip()}", file=sys.stderr)
+        print(f"convcraft: {_sentence(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nconvcraft: interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
-        return 130
     return 0
 
 
-def _dispatch(arguments):
+def _sentence(error):
+    """An error's message as one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}."
+    if isinstance(error, ModuleNotFoundError):
+        return f"There is no module {error.name!r} in {sys.executable}: install it first."
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _dispatch(words):
     parser = _parser()
-    if not arguments:
+    if not words:
         parser.print_help()
         return
-    command = arguments[0]
+    command = words[0]
     if not command.startswith("-") and command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Expected one of {', '.join(COMMANDS)}."
         raise ValueError(f"There is no command {command!r}. {hint}")
     # the options after a recipe's name are the recipe's own
-    options, rest = (arguments[:2], arguments[2:]) if command == "train" else (arguments, [])
-    chosen = parser.parse_args(options)
+    own, rest = (words[:2], words[2:]) if command == "train" else (words, [])
+    if own[1:] and command == "train" and own[1].startswith("-") and own[1] not in ("-h", "--help"):
+        raise ValueError(
+            f"Expected a recipe's name before its options, received {own[1]!r}. See `convcraft train --help`."
+        )
+    chosen = parser.parse_args(own)
     if command == "train":
         chosen.options = rest
     chosen.action(chosen)
@@ -69,7 +93,8 @@ def _dispatch(arguments):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
-        raise ValueError(f"{message}. See `{self.prog} --help`.")
+        message = message.replace("the following arguments are required", "Expected")
+        raise ValueError(f"{message[0].upper()}{message[1:]}. See `{self.prog} --help`.")
 
 
 def _parser():
@@ -142,29 +167,12 @@ def train_command(options):
     from convcraft.training import loop
 
     module = loop.load_recipe(name)
+    missing = [part for part in ("Config", "data", "train") if not hasattr(module, part)]
+    if missing:
+        raise ValueError(f"Expected a recipe, with Config, data and train; {name} has no {missing[0]}.")
     command = f"convcraft train {name}"
     config = recipe_options(module.Config, options.options, prog=command)
     loop.execute(module, config, command=command)
-
-
-def recipe_options(config_class, arguments, prog):
-    """A recipe's `Config` from command-line options.
-
-    Raises:
-        ValueError: for options it has not, or cannot read.
-    """
-    import tyro
-
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(config_class, args=arguments, prog=prog, config=(tyro.conf.OmitArgPrefixes,))
-    except SystemExit as leaving:
-        if not leaving.code:  # --help
-            raise
-        # tyro draws a box over several lines
-        text = re.sub(r"\x1b\[[0-9;]*m|[─━│╭╮╰╯┌┐└┘]", " ", said.getvalue())
-        raise ValueError(re.sub(r"\s+", " ", text).strip()) from None
 
 
 def evaluate_command(options):
@@ -178,10 +186,10 @@ def evaluate_command(options):
     elif options.data is None:
         raise ValueError(f"{model} does not say what it was trained on: add --data NAME, FOLDER, .csv or .npz.")
     else:
-        from convcraft import training, zoo
+        from convcraft import training
         from convcraft.training import check
 
-        net = zoo.load_model(path)
+        net = _load(path)
         height, width, channels = net.input_shape[1:]
         size = None if None in (height, width) else (height, width)
         data = training.data.load(options.data, size=size, channels=channels if channels in (1, 3) else None)
@@ -197,11 +205,16 @@ def predict_command(options):
     missing = [name for name in options.pictures if not pathlib.Path(name).is_file()]
     if missing:
         raise FileNotFoundError(f"There is no picture {missing[0]!r}.")
-    from convcraft import zoo
+    if options.top < 1:
+        raise ValueError(f"Expected --top to be at least 1; received {options.top}.")
     from convcraft.training import predict
 
-    net = zoo.load_model(path)
-    for name, guesses in predict.pictures(net, options.pictures, options.top):
+    net = _load(path)
+    for name in options.pictures:
+        try:
+            ((_, guesses),) = predict.pictures(net, [name], options.top)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}.") from None
         print(f"{name}  " + "  ".join(f"{label} {100 * share:.1f} %" for label, share in guesses))
 
 
@@ -237,21 +250,48 @@ def _trained(name):
     """(the model's file, what was given) for a run's directory or a `.keras` file."""
     given = pathlib.Path(name)
     path = given / "model.keras" if given.is_dir() else given
-    if given.is_dir() and not (given / "config.json").exists():
-        raise FileNotFoundError(f"{given} is no run: it has no config.json.")
+    if given.is_dir():
+        if not (given / "config.json").exists():
+            raise FileNotFoundError(f"{given} is no run: it has no config.json.")
+        _json(given / "config.json")
     if not path.exists():
         why = " yet: its training is not finished" if given.is_dir() else ""
         raise FileNotFoundError(f"There is no {path}{why}.")
     if path.suffix != ".keras":
         raise ValueError(f"Expected a run's directory or a .keras file, received {name!r}.")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no Keras model, or is cut short: a .keras file is a whole zip archive.")
     return path, given
 
 
-def _seconds(run):
+def _load(path):
+    """The model of a `.keras` file; it must take images."""
+    from convcraft import zoo
+
+    try:
+        net = zoo.load_model(path)
+    except Exception as error:  # whatever Keras stumbles over in a file
+        if os.environ.get("CONVCRAFT_DEBUG"):
+            raise
+        said = " ".join(str(error).split())
+        raise ValueError(f"Keras cannot load {path}: {type(error).__name__}: {said[:300]}") from None
+    if len(getattr(net, "input_shape", None) or ()) != 4:
+        raise ValueError(f"Expected a model of images, (height, width, channels); {path} is none.")
+    return net
+
+
+def _json(path):
     import json
 
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"Expected JSON in {path}; received: {error}.") from None
+
+
+def _seconds(run):
     path = run / "metrics.json"
-    return json.loads(path.read_text()).get("seconds") if path.exists() else None
+    return _json(path).get("seconds") if path.exists() else None
 
 
 def _list_arguments(command):

@@ -69,7 +69,8 @@ class TensorFlowModel(keras.Model):
 
     def _check_scope(self, method):
         active = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
-        if active is not None and self.distribute_strategy is not active:
+        # not the property distribute_strategy, which answers with whatever strategy is active
+        if active is not None and self._distribute_strategy is not active:
             raise RuntimeError(
                 f"Model.{method}: expected a model built inside the scope of {type(active).__name__}, received "
                 f"{self.name!r}, built outside it: it would train on one device. "

@@ -35,6 +35,12 @@ class Phases(keras.callbacks.CallbackList):
         if self.last:
             super().on_train_end(logs)
 
+    def finish(self):
+        """The beginning, if there was none, and the end, without another epoch."""
+        self.last = True
+        self.on_train_begin()
+        self.on_train_end()
+
 
 class History(keras.callbacks.Callback):
     """history.jsonl: a line for each start with its environment, then a line an epoch.

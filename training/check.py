@@ -39,7 +39,8 @@ def fits_strategy(model, strategy):
     """Checks that `model` was built under `strategy`; Keras would train it on one device without a word."""
     if strategy is None or not hasattr(strategy, "scope"):
         return
-    if model.distribute_strategy is not strategy:
+    # not the property distribute_strategy, which answers with whatever strategy is active
+    if model._distribute_strategy is not strategy:
         raise ValueError(
             f"Expected {model.name} to be built inside the scope of {type(strategy).__name__}, received a model built "
             "outside it. Build and compile it under `with run.scope():`."

@@ -166,4 +166,6 @@ class Checkpoint(keras.callbacks.Callback):
     def _save(self, epoch, step):
         self.last = time.monotonic()
         if self.writes:
-            save(self.path, self.model, {"epoch": epoch, "step": step, "epochs": self.epochs}, self.watched)
+            stopped = bool(self.model.stop_training) and not step
+            progress = {"epoch": epoch, "step": step, "stopped": stopped, "epochs": self.epochs}
+            save(self.path, self.model, progress, self.watched)

@@ -36,7 +36,10 @@ class Run:
         jit: what to pass as `jit_compile`: XLA where it helps on this device.
         model: after `fit`.
         metrics: after the run, the content of `metrics.json`.
+        checkpoint_minutes: between checkpoints within an epoch; there is one at the end of each, too.
     """
+
+    checkpoint_minutes = 5.0
 
     def __init__(self, directory, config, recipe, command, strategy=None):
         self.directory = pathlib.Path(directory)
@@ -76,21 +79,26 @@ class Run:
         if "val" in data.counts:
             validation = data.feed("val", multiple_of=distribute.replicas(self.strategy)).dataset()
         saved = checkpoint.load(self.directory / rundir.STATE)
-        start = 0
+        start, trained = 0, False
         if saved:
             start, feed.start = saved["progress"]["epoch"], saved["progress"]["step"]
+            trained = saved["progress"]["stopped"] or start >= self.epochs
             checkpoint.restore_model(model, saved)
-            print(f"Resuming in epoch {start + 1}, after step {feed.start} of {feed.steps}.", flush=True)
+            print(f"Resuming after {start} of {self.epochs} epochs and {feed.start} of {feed.steps} steps.", flush=True)
         self._describe(model, data)
         history = History(
             self.directory / "history.jsonl", feed, self.strategy, saved and saved["progress"], self.chief
         )
-        own = [
+        keeper = checkpoint.Checkpoint(
+            self.directory / rundir.STATE,
+            feed,
             history,
-            checkpoint.Checkpoint(
-                self.directory / rundir.STATE, feed, history, saved, watched=list(callbacks), write=self.chief
-            ),
-        ]
+            saved,
+            watched=list(callbacks),
+            minutes=self.checkpoint_minutes,
+            write=self.chief,
+        )
+        own = [history, keeper]
         if self.config.time_limit:
             own.append(TimeLimit(self.config.time_limit, self.epochs))
         if self.chief:
@@ -101,10 +109,12 @@ class Run:
             options |= {"steps_per_epoch": min(2, feed.steps)}
         if feed.start:  # an epoch that was broken off: the rest of it, in a call of its own
             self._build_metrics(model, data)
-            phases.last = start + 1 == self.epochs
             model.fit(feed.dataset(), epochs=start + 1, initial_epoch=start, **options)
             start, feed.start = start + 1, 0
-        if start < self.epochs and not getattr(model, "stop_training", False):
+            trained = start == self.epochs
+        if trained or model.stop_training:  # what callbacks do at the end is not part of the checkpoint
+            phases.finish()
+        else:
             phases.last = True
             model.fit(feed.dataset(), epochs=self.epochs, initial_epoch=start, **options)
         if self.chief:
@@ -119,7 +129,6 @@ class Run:
         """Metrics make their variables at the first batch; to be restored, they must exist before it."""
         feed = data.feed("train", multiple_of=distribute.replicas(self.strategy))
         model.evaluate(feed.dataset(), steps=1, verbose=0)
-        model.stop_evaluating = False
 
     def _describe(self, model, data):
         """Writes config.json: recipe, options, model and data."""

@@ -15,6 +15,7 @@ EXPORTS = {
     "info": "registry",
     "list_models": "index",
     "load_model": "registry",
+    "replace_head": "transfer",
     **index.BUILDERS,
 }
 

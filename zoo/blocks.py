@@ -33,30 +33,33 @@ def conv(x, filters, kernel, stride, design, name, *, pool=None, act=True, paddi
     if padding == "same" and stride > 1 and kernel > 1:
         x = layers.ZeroPadding2D((kernel - 1) // 2, name=f"{name}_pad")(x)
         padding = "valid"
-    x = _convolve(x, filters * pieces, kernel, stride, design, name, padding, groups)
-    steps = [lambda x: normalize(x, design.normalization, f"{name}_norm")]
-    if act:
-        steps.append(lambda x: activate(x, design.activation, f"{name}_act"))
+    # the normalization's offset stands in for the bias, unless an activation comes between them
+    bias = design.normalization in (None, "none") or (act and design.norm_position == "after")
+    x = _convolve(x, filters * pieces, kernel, stride, design, name, padding, groups, bias)
+
+    def norm(x):
+        return normalize(x, design.normalization, f"{name}_norm")
+
+    def activation(x):
+        return activate(x, design.activation, f"{name}_act")
+
+    def pooling(x):
+        return downsample(x, design, **pool)
+
+    steps = [norm, activation] if act else [norm]
     if design.norm_position == "after":
         steps.reverse()
     if pool is not None:
-        place = len(steps) - 1 if design.pool_position == "before" else len(steps)
-        steps.insert(place, lambda x: downsample(x, design, **pool))
+        first = act and design.pool_position == "before"
+        steps.insert(steps.index(activation) if first else len(steps), pooling)
     for step in steps:
         x = step(x)
     return x
 
 
-def _convolve(x, filters, kernel, stride, design, name, padding, groups):
-    shared = {
-        "padding": padding,
-        "use_bias": design.normalization in (None, "none"),
-    }
-    kernels = {
-        "kernel_initializer": design.conv_init or "glorot_uniform",
-        "kernel_regularizer": design.kernel_regularizer,
-        "kernel_constraint": design.kernel_constraint,
-    }
+def _convolve(x, filters, kernel, stride, design, name, padding, groups, bias):
+    kernels = _kernels(design, design.conv_init)
+    shared = {"padding": padding, "use_bias": bias, "groups": groups}
     kind = design.conv if kernel > 1 else None
     if kind == "separable":
         x = layers.DepthwiseConv2D(
@@ -69,12 +72,23 @@ def _convolve(x, filters, kernel, stride, design, name, padding, groups):
         )(x)
         return layers.Conv2D(filters, 1, name=name, **shared, **kernels)(x)
     if kind == "factored":
-        row = {**shared, "use_bias": False}
+        row = {**shared, "use_bias": False}  # the column's does
         x = layers.Conv2D(filters, (1, kernel), (1, stride), name=f"{name}_row", **row, **kernels)(x)
         return layers.Conv2D(filters, (kernel, 1), (stride, 1), name=name, **shared, **kernels)(x)
-    if kind == "grouped" and filters % 2 == 0 and x.shape[-1] % 2 == 0:
-        groups = 2
-    return layers.Conv2D(filters, kernel, stride, groups=groups, name=name, **shared, **kernels)(x)
+    if kind == "grouped" and groups == 1 and filters % 2 == 0 and x.shape[-1] % 2 == 0:
+        shared["groups"] = 2
+    return layers.Conv2D(filters, kernel, stride, name=name, **shared, **kernels)(x)
+
+
+def _kernels(design, init, default="glorot_uniform"):
+    """What the design says of every kernel, as arguments of a Keras layer."""
+    init = init or default
+    return {
+        # one instance draws the same numbers each time: every layer gets a copy of its own
+        "kernel_initializer": init.clone() if isinstance(init, keras.initializers.Initializer) else init,
+        "kernel_regularizer": design.kernel_regularizer,
+        "kernel_constraint": design.kernel_constraint,
+    }
 
 
 def scaled(filters, design):
@@ -130,37 +144,30 @@ def downsample(x, design, name, size=2, stride=2, ceil=False):
         name: of the layer.
         size: of the window.
         stride: step.
-        ceil: whether max pooling rounds the size up without padding at the start, as Caffe does.
+        ceil: whether transition "max" rounds the size up without padding at the start, as Caffe does.
     """
     kind = design.transition or "max"
 
-    def pooled(kind, name):
-        if kind == "avg":
-            return layers.AveragePooling2D(size, stride, padding="same", name=name)(x)
-        if ceil and kind == design.transition:
-            return CeilMaxPooling2D(size, stride, name=name)(x)
+    def largest(name):
         return layers.MaxPooling2D(size, stride, padding="same", name=name)(x)
 
-    def strided(filters, name):
-        return layers.Conv2D(
-            filters,
-            size,
-            stride,
-            padding="same",
-            kernel_initializer=design.conv_init or "glorot_uniform",
-            kernel_regularizer=design.kernel_regularizer,
-            kernel_constraint=design.kernel_constraint,
-            name=name,
-        )(x)
+    def average(name):
+        return layers.AveragePooling2D(size, stride, padding="same", name=name)(x)
 
-    if kind in ("max", "avg"):
-        return pooled(kind, name)
+    def strided(filters, name):
+        kernels = _kernels(design, design.conv_init)
+        return layers.Conv2D(filters, size, stride, padding="same", name=name, **kernels)(x)
+
+    if kind == "max":
+        return CeilMaxPooling2D(size, stride, name=name)(x) if ceil else largest(name)
+    if kind == "avg":
+        return average(name)
     if kind == "max+avg":
-        return layers.Add(name=name)([pooled("max", f"{name}_max"), pooled("avg", f"{name}_avg")])
+        return layers.Add(name=name)([largest(f"{name}_max"), average(f"{name}_avg")])
     if kind == "stride":
         return strided(x.shape[-1], name)
     half = max(1, x.shape[-1] // 2)
-    return layers.Concatenate(name=name)([pooled("max", f"{name}_max"), strided(half, f"{name}_conv")])
+    return layers.Concatenate(name=name)([largest(f"{name}_max"), strided(half, f"{name}_conv")])
 
 
 def join(branches, design, name):
@@ -169,16 +176,17 @@ def join(branches, design, name):
     return kinds[design.join or "sum"](name=name)(branches)
 
 
+def after_join(x, design, name):
+    """The design's activation where branches have met; for maxout a 1x1 convolution makes the pieces first."""
+    if design.activation == "maxout":
+        x = _convolve(x, 2 * x.shape[-1], 1, 1, design, f"{name}_pieces", "same", 1, bias=True)
+    return activate(x, design.activation, name)
+
+
 def dense(x, units, design, name, act=True):
     """Dense layer, the head's activation, and dropout where the design asks for it."""
     pieces = 2 if act and design.head_activation == "maxout" else 1
-    x = layers.Dense(
-        units * pieces,
-        kernel_initializer=design.dense_init or "glorot_uniform",
-        kernel_regularizer=design.kernel_regularizer,
-        kernel_constraint=design.kernel_constraint,
-        name=name,
-    )(x)
+    x = layers.Dense(units * pieces, name=name, **_kernels(design, design.dense_init))(x)
     if not act:
         return x
     x = activate(x, design.head_activation or "relu", f"{name}_act")
@@ -193,15 +201,16 @@ def dropout(x, design, name, units=None):
     return layers.Dropout(design.dropout, name=name)(x)
 
 
-def preprocess(x, design, mean, std=1.0):
+def preprocess(x, design, mean, std, divide=True):
     """The first layers: raw 0-255 images to what the network is trained on.
 
     Args:
         x: images.
-        design: its `preprocessing`: "paper" subtracts `mean` and divides by `std`; "standardize" is the same where
-            the paper standardizes; "squeeze" maps to -1..1; "none" leaves the images as they are.
-        mean: per channel, on the 0-255 scale, for RGB; images of other channels use its average.
-        std: the same, or a number.
+        design: its `preprocessing`: "paper" subtracts `mean` and, where the paper does, divides by `std`;
+            "standardize" does both; "squeeze" maps to -1..1; "none" leaves the images as they are.
+        mean: of the paper's data by channel, on the 0-255 scale, for RGB; images of other channels use its average.
+        std: their standard deviation, the same way.
+        divide: whether the paper divides by it.
     """
     kind = design.preprocessing
     if kind == "none":
@@ -212,14 +221,13 @@ def preprocess(x, design, mean, std=1.0):
         raise ValueError(
             "Design: preprocessing='whitening' needs data to adapt to, which this version cannot take yet."
         )
-    deviations = list(std) if isinstance(std, tuple) else [std] * len(mean)
+    if not divide and kind != "standardize":
+        std = [1.0] * len(mean)
     if x.shape[-1] != len(mean):
-        mean, deviations = [sum(mean) / len(mean)], [sum(deviations) / len(deviations)]
-    scale = [1 / d for d in deviations]
-    offset = [-m / d for m, d in zip(mean, deviations, strict=True)]
-    if len(scale) == 1:
-        scale, offset = scale[0], offset[0]
-    return layers.Rescaling(scale, offset, name="preprocess")(x)
+        mean, std = sum(mean) / len(mean), sum(std) / len(std)
+        return layers.Rescaling(1 / std, -mean / std, name="preprocess")(x)
+    offset = [-m / s for m, s in zip(mean, std, strict=True)]
+    return layers.Rescaling([1 / s for s in std], offset, name="preprocess")(x)
 
 
 def head(x, classes, design, kind="softmax", kernel=None):
@@ -230,25 +238,38 @@ def head(x, classes, design, kind="softmax", kernel=None):
         classes: list of class names, or for regression the number of outputs.
         design: `pooling`, `head_layers`, `head_activation`, `dropout`.
         kind: "softmax" and "multilabel" (logits, then the class names), "regression", or "none" (pooled features).
-        kernel: where the classifier is a convolution of this size before the pooling, as in SqueezeNet.
+        kernel: where the classifier is a convolution of this size before the pooling, as in SqueezeNet. Its
+            activation is left out for multilabel and regression, whose outputs must be able to be negative.
     """
     outputs = len(classes) if isinstance(classes, list) else classes
-    if kernel is not None and kind != "none":
+    if kind == "none":
+        return pool(x, design)
+    if kernel is not None:
         x = dropout(x, design, "head_dropout")
-        x = layers.Conv2D(
-            outputs,
-            kernel,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-            kernel_regularizer=design.kernel_regularizer,
-            name="head",
-        )(x)
-        x = activate(x, "relu" if design.activation == "maxout" else design.activation, "head_act")
-        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        kernels = _kernels(design, design.conv_init, keras.initializers.RandomNormal(stddev=0.01))
+        x = layers.Conv2D(outputs, kernel, name="head", **kernels)(x)
+        if kind == "softmax":
+            x = activate(x, "relu" if design.activation == "maxout" else design.activation, "head_act")
+        x = pool(x, design)
     else:
-        flat = design.pooling == "flatten"
-        x = layers.Flatten(name="pool")(x) if flat else layers.GlobalAveragePooling2D(name="pool")(x)
-        if kind != "none":
-            for number, units in enumerate(design.head_layers or (), 1):
-                x = dense(x, units, design, f"head_dense{number}")
-            x = dense(x, outputs, design, "head", act=False)
-    return ClassNames(classes, name="class_names")(x) if kind in ("softmax", "multilabel") else x
+        x = pool(x, design)
+        for number, units in enumerate(design.head_layers or (), 1):
+            x = dense(x, units, design, f"head_dense{number}")
+        if not design.head_layers:
+            x = dropout(x, design, "head_dropout", x.shape[-1])
+        x = dense(x, outputs, design, "head", act=False)
+    return x if kind == "regression" else ClassNames(classes, name="class_names")(x)
+
+
+def pool(x, design, grid=2):
+    """From images of features to vectors: the mean, all of them, or the means of a `grid` of tiles."""
+    kind, sizes = design.pooling, x.shape[1:3]
+    if kind == "flatten":
+        if None in sizes:
+            raise ValueError("Design: pooling='flatten' needs images of a fixed size, received input_shape with None.")
+        return layers.Flatten(name="pool")(x)
+    if kind == "adaptive":
+        if any(size is not None and size < grid for size in sizes):
+            raise ValueError(f"Design: pooling='adaptive' needs {grid}x{grid} features or more, received {sizes}.")
+        return layers.Flatten(name="pool")(layers.AdaptiveAveragePooling2D(grid, name="pool_tiles")(x))
+    return layers.GlobalAveragePooling2D(name="pool")(x)

@@ -1,7 +1,7 @@
 """What a model costs: parameters, multiply-adds, memory, receptive field."""
 
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 
 import keras
 import numpy as np
@@ -46,7 +46,8 @@ def cost(model):
     """Counts the cost of a functional model with a fixed input size.
 
     Args:
-        model: a functional `keras.Model`, channels last.
+        model: a functional or sequential `keras.Model` of 2D layers, channels last. Models inside it are counted,
+            too, as one layer.
 
     Returns:
         A `Cost`.
@@ -64,17 +65,22 @@ def cost(model):
             f"cost: expected a model with a fixed input size, received {[tuple(t.shape) for t in model.inputs]}. "
             "Build it with input_shape=(height, width, channels)."
         )
+    model = getattr(model, "_functional", None) or model  # a sequential model's inside
     rows, memory = [], 0
     fields: dict[int, tuple] = {}
+    nodes = {node for level in model._nodes_by_depth.values() for node in level}
     for layer in model.layers:
-        spots = [node for node in layer._inbound_nodes if node in _nodes(model)]
+        inner = cost(layer) if isinstance(layer, keras.Model) and getattr(layer, "inputs", None) else None
+        spots = [node for node in layer._inbound_nodes if node in nodes]
         for node in spots:
             outputs = node.output_tensors
-            memory += sum(prod(t.shape[1:]) * _itemsize(t.dtype) for t in outputs)
+            memory += sum(_bytes(t) for t in outputs)
+            if inner:  # its own input and output are those of this model
+                memory += inner.activation_bytes - sum(map(_bytes, [*layer.inputs, *layer.outputs]))
             sources = [fields[id(t)] for t in node.input_tensors if id(t) in fields] or [((1, 1), (1, 1))]
-            field = _field(layer, sources)
+            field = _field(sources, *((inner.receptive_field, inner.stride) if inner else _window(layer, node)))
             fields.update({id(t): field for t in outputs})
-        operations = sum(_multiply_adds(layer, node) for node in spots)
+        operations = sum(inner.multiply_adds if inner else _multiply_adds(layer, node) for node in spots)
         shape = tuple(spots[0].output_tensors[0].shape[1:]) if spots else ()
         rows.append(LayerCost(layer.name, type(layer).__name__, shape, layer.count_params(), operations))
     maps = [
@@ -90,18 +96,15 @@ def cost(model):
         trainable=int(sum(np.prod(v.shape) for v in model.trainable_variables)),
         multiply_adds=sum(row.multiply_adds for row in rows),
         activation_bytes=memory,
-        receptive_field=field,
-        stride=stride,
+        receptive_field=(ceil(field[0]), ceil(field[1])),
+        stride=tuple(int(step) if step == int(step) else step for step in stride),
         layers=tuple(rows),
     )
 
 
-def _nodes(model):
-    return {node for nodes in model._nodes_by_depth.values() for node in nodes}
-
-
-def _itemsize(dtype):
-    return 2 if str(dtype) in ("bfloat16", "float16") else np.dtype(str(dtype)).itemsize
+def _bytes(tensor):
+    size = 2 if tensor.dtype == "bfloat16" else np.dtype(tensor.dtype).itemsize
+    return prod(tensor.shape[1:]) * size
 
 
 def _multiply_adds(layer, node):
@@ -122,14 +125,33 @@ def _multiply_adds(layer, node):
     return 0
 
 
-def _field(layer, sources):
-    """Receptive field and stride after `layer`, from those of its inputs, each ((height, width), (height, width))."""
-    field = tuple(max(source[0][axis] for source in sources) for axis in (0, 1))
-    stride = tuple(max(source[1][axis] for source in sources) for axis in (0, 1))
+def _window(layer, node):
+    """How many of its input's pixels one output of `layer` sees, and the step between them: (height, width) each."""
+    kinds = keras.layers
+    whole = (
+        kinds.AdaptiveAveragePooling2D,
+        kinds.AdaptiveMaxPooling2D,
+        kinds.GlobalAveragePooling2D,
+        kinds.GlobalMaxPooling2D,
+    )
+    if isinstance(layer, whole):  # the window is what the image's size makes it
+        before, after = (t.shape[1:3] if len(t.shape) == 4 else (1, 1) for t in (*node.input_tensors, node.outputs[0]))
+        return tuple(map(lambda n, k: -(-n // k), before, after)), tuple(map(lambda n, k: n // k, before, after))
+    if isinstance(layer, kinds.UpSampling2D):
+        return (1, 1), tuple(1 / size for size in layer.size)
     kernel = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if kernel is None:
         step = getattr(layer, "stride", 1)  # PadShortcut takes every stride-th pixel
-        return field, (stride[0] * step, stride[1] * step)
+        return (1, 1), (step, step)
+    if isinstance(layer, kinds.Conv2DTranspose):
+        seen = tuple(ceil(k / s) for k, s in zip(kernel, layer.strides, strict=True))
+        return seen, tuple(1 / s for s in layer.strides)
     dilation = getattr(layer, "dilation_rate", (1, 1))
-    grown = tuple(f + (k - 1) * d * s for f, k, d, s in zip(field, kernel, dilation, stride, strict=True))
-    return grown, tuple(s * step for s, step in zip(stride, layer.strides, strict=True))
+    return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)), layer.strides
+
+
+def _field(sources, window, step):
+    """Receptive field and stride after a layer, from those of its inputs, each ((height, width), (height, width))."""
+    field, stride = (tuple(max(source[which][axis] for source in sources) for axis in (0, 1)) for which in (0, 1))
+    grown = tuple(f + (w - 1) * s for f, w, s in zip(field, window, stride, strict=True))
+    return grown, tuple(a * b for a, b in zip(stride, step, strict=True))

@@ -25,10 +25,17 @@ ACTIVATIONS = tuple(
 )
 NORMALIZATIONS = ("batch", "layer", "group", "instance", "none")
 
+# A knob that does nothing on its own: the other that it acts on.
+NEEDS = {"norm_position": "normalization", "head_activation": "head_layers", "dropout_min_units": "dropout"}
+
 
 def knob(needs, *values):
     """A field that is None by default; `needs` completes "X has no …" where a family cannot honour it."""
     return field(default=None, metadata={"needs": needs, "values": values})
+
+
+def _number(value, kind=int | float):
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -53,19 +60,20 @@ class Design:
         dense_init: the same, of dense layers.
         kernel_regularizer: a Keras regularizer or its name.
         kernel_constraint: a Keras constraint or its name.
-        dropout: rate from 0 to 1, where the paper has dropout.
-        dropout_min_units: dropout also follows every layer of at least this many units.
+        dropout: rate from 0 to 1, where the paper has dropout, else before the logits: after each of `head_layers`,
+            or without them on the pooled features.
+        dropout_min_units: leaves out dropout after layers of fewer units.
         drop_path: rate of stochastic depth.
         freeze: freeze-drop-path's intervals: square uniform reverse.
         width: factor of all widths.
         width_schedule: widths by depth: pyramid flat inverse.
-        stem_width: channels of the first convolution.
+        stem_width: channels of the first convolution, before `width` is applied.
         stem_stride: stride of the first convolution.
         depth: number of blocks, in place of the variant's.
         skip_length: convolutions that a shortcut bridges.
         head_layers: widths of dense layers before the logits, as (512,).
-        pooling: before the head: flatten gap adaptive.
-        preprocessing: the first layers, on raw 0-255 images: paper standardize (the data set's mean and deviation)
+        pooling: before the head: flatten gap (the mean) adaptive (the means of 2x2 tiles).
+        preprocessing: the first layers, on raw 0-255 images: paper standardize (the paper's data's mean and deviation)
             squeeze (to -1..1) whitening none.
 
     Example:
@@ -110,14 +118,24 @@ class Design:
                     f"Design: expected {item.name} to be None or one of {', '.join(map(str, allowed))}; "
                     f"received {value!r}."
                 )
-        for name, low, high in (("dropout", 0, 1), ("drop_path", 0, 1)):
+        for name in ("dropout", "drop_path"):
             value = getattr(self, name)
-            if value is not None and not low <= value < high:
-                raise ValueError(f"Design: expected {name} from {low} to below {high}, received {value!r}.")
-        for name in ("width", "stem_width", "dropout_min_units", "depth"):
+            if value is not None and not (_number(value) and 0 <= value < 1):
+                raise ValueError(f"Design: expected {name} from 0 to below 1, received {value!r}.")
+        if self.width is not None and not (_number(self.width) and 0 < self.width < float("inf")):
+            raise ValueError(f"Design: expected width to be a positive number, received {self.width!r}.")
+        for name in ("stem_width", "dropout_min_units", "depth"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"Design: expected {name} to be positive, received {value!r}.")
+            if value is not None and not (_number(value, int) and value > 0):
+                raise ValueError(f"Design: expected {name} to be a positive integer, received {value!r}.")
+        if self.head_layers is not None:
+            if not isinstance(self.head_layers, tuple | list) or not all(
+                _number(units, int) and units > 0 for units in self.head_layers
+            ):
+                raise ValueError(
+                    f"Design: expected head_layers to be a tuple of positive integers, received {self.head_layers!r}."
+                )
+            object.__setattr__(self, "head_layers", tuple(self.head_layers))  # a list may come from a file
 
     def changed(self):
         """The knobs that are set, as a dictionary."""
@@ -126,6 +144,16 @@ class Design:
     def over(self, paper):
         """This design where it is set, `paper` elsewhere."""
         return dataclasses.replace(paper, **self.changed())
+
+    def refuse_idle(self, model, paper):
+        """Raises a ValueError for a knob that is set and that another knob leaves without effect."""
+        whole = self.over(paper)
+        for name, needed in NEEDS.items():
+            if getattr(whole, name) != getattr(paper, name) and getattr(whole, needed) in (None, "none", 0, ()):
+                raise ValueError(
+                    f"{model}: the knob {name}={getattr(self, name)!r} has no effect without {needed}, which is "
+                    f"{getattr(whole, needed)!r} here. Set both, or neither."
+                )
 
     def refuse_unknown(self, model, knobs):
         """Raises a ValueError for a knob that is set and that `model` does not honour."""

@@ -6,9 +6,10 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 
+import h5py
 import keras
 
-from convcraft.layers import Model
+from convcraft.layers import ClassNames, Model
 
 from .costs import Cost, cost
 from .design import Design
@@ -125,8 +126,9 @@ def _builder(model, facts):
         **options,
     ):
         design = Design() if design is None else design
+        classes = _check(model, classes, input_shape, head, design)
         design.refuse_unknown(model, facts["knobs"])
-        classes = _check(model, classes, input_shape, head)
+        design.refuse_idle(model, facts["paper"])
         inputs = keras.Input(tuple(input_shape), name="images")
         try:
             outputs = facts["build"](
@@ -144,24 +146,34 @@ def _builder(model, facts):
             _load(net, model, weights)
         return net
 
+    own = [p for p in inspect.signature(facts["build"]).parameters.values() if p.default is not p.empty]
     builder.__name__ = builder.__qualname__ = NAMES[model]
+    builder.__module__ = facts["build"].__module__
     builder.__doc__ = (
         f"{facts['summary']}\n\nBuilds `{model}`: raw 0-255 images of shape {default_shape} in, logits out.\n\n"
         "Args:\n    classes: number of classes, or the list of their names.\n"
         "    input_shape: (height, width, channels); height and width may be None.\n"
         "    weights: None, or the path of a `.weights.h5` file of the same model.\n"
         f"    head: one of {', '.join(HEADS)}.\n    design: a `zoo.Design`; honours {', '.join(facts['knobs'])}.\n"
-        f"    name: of the model.\n\nReference:\n    {facts['source']}.\n"
+        "    name: of the model.\n"
+        + (f"    options: {', '.join(f'{p.name}={p.default!r}' for p in own)}; see deviations.\n" if own else "")
+        + (f"\nDeviations: {facts['deviations']}\n" if facts["deviations"] else "")
+        + f"\nReference:\n    {facts['source']}.\n"
     )
     return builder
 
 
-def _check(model, classes, input_shape, head):
+def _check(model, classes, input_shape, head, design):
+    """Raises for what cannot be; returns the class names, or a number of outputs where these have no names."""
+    if not isinstance(design, Design):
+        raise ValueError(f"{model}: expected design to be None or a zoo.Design, received {design!r}.")
     if head not in HEADS:
         raise ValueError(f"{model}: expected head to be one of {', '.join(HEADS)}, received {head!r}.")
-    if len(input_shape) != 3 or not isinstance(input_shape[2], int):
+    shape = input_shape if isinstance(input_shape, tuple | list) and len(input_shape) == 3 else (0, 0, 0)
+    if not all(isinstance(size, int) and size > 0 for size in shape if size is not None) or shape[2] is None:
         raise ValueError(
-            f"{model}: expected input_shape to be (height, width, channels), received {tuple(input_shape)}."
+            f"{model}: expected input_shape to be (height, width, channels), of which height and width may be None; "
+            f"received {input_shape!r}."
         )
     if isinstance(classes, bool) or not isinstance(classes, int | list | tuple):
         raise ValueError(f"{model}: expected classes to be a number or a list of names, received {classes!r}.")
@@ -169,6 +181,8 @@ def _check(model, classes, input_shape, head):
         if classes < 1:
             raise ValueError(f"{model}: expected classes to be at least 1, received {classes}.")
         return classes if head in ("regression", "none") else [str(number) for number in range(classes)]
+    if not classes:
+        raise ValueError(f"{model}: expected classes to be a number or a list of names, received an empty list.")
     return len(classes) if head in ("regression", "none") else list(classes)
 
 
@@ -178,7 +192,17 @@ def _load(net, model, weights):
             f"{model}: expected weights to be None or the path of a .weights.h5 file, received {str(weights)!r}. "
             "No weights are shipped by name yet."
         )
-    net.load_weights(weights)
+    with h5py.File(weights) as file:
+        arrays: list[str] = []
+        file.visititems(lambda path, item: arrays.append(path) if isinstance(item, h5py.Dataset) else None)
+    stored = sum(not path.startswith("optimizer") for path in arrays)
+    misfit = f"{model}: the weights in {str(weights)!r} are those of another model or design: "
+    if stored != len(net.weights):  # Keras would leave what is too many without a word
+        raise ValueError(f"{misfit}{stored} arrays, expected {len(net.weights)}.")
+    try:
+        net.load_weights(weights)
+    except ValueError as error:
+        raise ValueError(f"{misfit}{error}") from error
 
 
 def create(name, classes=None, input_shape=None, **options):
@@ -232,7 +256,7 @@ def class_names(model):
         >>> class_names(create("resnet20_cifar", classes=["ant", "bee"]))
         ['ant', 'bee']
     """
-    return next((layer.names for layer in reversed(model.layers) if hasattr(layer, "names")), None)
+    return next((layer.names for layer in reversed(model.layers) if isinstance(layer, ClassNames)), None)
 
 
 def load_model(path, **options):

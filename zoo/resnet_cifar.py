@@ -4,11 +4,9 @@ A 3x3 stem of 16 channels, then three stages of n blocks of two 3x3 convolutions
 second and third stage halve the resolution in their first block.
 """
 
-from keras import layers
-
 from convcraft.layers import PadShortcut
 
-from .blocks import activate, conv, head, join, preprocess, scaled, stem
+from .blocks import after_join, conv, head, join, preprocess, scaled, stem
 from .design import Design
 from .registry import family
 
@@ -73,9 +71,7 @@ def residual(x, filters, stride, design, shortcut, name):
         else:
             x = PadShortcut(scaled(filters, design), stride, name=f"{name}_shortcut")(x)
     x = join([x, y], design, name=f"{name}_join")
-    if design.activation == "maxout":  # the joined channels compete in pairs, so a 1x1 convolution doubles them first
-        x = layers.Conv2D(2 * x.shape[-1], 1, name=f"{name}_pieces")(x)
-    return activate(x, design.activation, f"{name}_act")
+    return after_join(x, design, f"{name}_act")
 
 
 ResNet20_CIFAR, ResNet32_CIFAR, ResNet44_CIFAR, ResNet56_CIFAR, ResNet110_CIFAR = resnet_cifar

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from harness import check_layer, draw, numpy
@@ -49,7 +50,8 @@ def test_shift_is_the_formula(sqrt):
 )
 def test_published_vectors(alpha, expected, monkeypatch):
     """facts.md's vectors, on images in [0, 1], with the draws put in place."""
-    monkeypatch.setattr("convcraft.layers.fancy_pca.normal", lambda seeds, n, std: np.float32([alpha] * len(seeds)))
+    drawn = keras.ops.convert_to_tensor(np.float32([alpha] * 2))
+    monkeypatch.setattr("convcraft.layers.fancy_pca.normal", lambda seeds, n, std: drawn)
     layer = FancyPCA(value_range=(0, 1))
     y = numpy(layer.transform(np.zeros((2, 1, 1, 3), "float32"), 0))[:, 0, 0]
     np.testing.assert_allclose(y, [expected] * 2, atol=1e-6)

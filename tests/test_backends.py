@@ -1,0 +1,26 @@
+"""The same tests on the other backends, each in one process of its own."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import pytest
+from harness import environment
+
+TESTS = pathlib.Path(__file__).parent
+CHOSEN = "test_contract or same_bits or murmur or tensorflow_addons or published or formula or parameters or trains"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="started by the TensorFlow run")
+@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
+def test_layers_and_zoo(backend):
+    """Layers and zoo on JAX (always) and PyTorch (`make test-all`)."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-c", str(TESTS.parent / "setup.cfg")]
+    command += ["--rootdir", str(TESTS.parent), str(TESTS / "layers"), str(TESTS / "zoo"), "-k", CHOSEN]
+    # no sys.path of this process: it holds what pytest has put there
+    env = environment(KERAS_BACKEND=backend, PYTHONPATH=os.environ.get("PYTHONPATH", ""))
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=os.getcwd())
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout, "some tests ran"

@@ -1,0 +1,42 @@
+"""From one set of classes to another."""
+
+from convcraft.layers import ClassNames, Model
+
+
+def replace_head(model, classes):
+    """The same network with a new, untrained classifier; all other layers are shared.
+
+    Args:
+        model: a zoo model with a classifier: its layer `head` and what follows are made anew.
+        classes: number of classes, or the list of their names.
+
+    Returns:
+        A `convcraft.Model`, to be compiled. Layers that were frozen stay so; the new head is trainable.
+
+    Raises:
+        ValueError: for a model without a layer named `head`.
+
+    Example:
+        >>> from convcraft import zoo
+        >>> digits = zoo.create("squeezenet_cifar", classes=10, design=zoo.Design(width=0.25))
+        >>> replace_head(digits, ["ant", "bee"]).output_shape
+        (None, 2)
+    """
+    names = [layer.name for layer in model.layers]
+    if "head" not in names:
+        raise ValueError(
+            f"replace_head: expected a zoo model with a layer named 'head', received {model.name!r}, whose last "
+            f"layers are {', '.join(names[-3:])}."
+        )
+    labels = [str(number) for number in range(classes)] if isinstance(classes, int) else list(classes)
+    x = model.get_layer("head").input
+    for layer in model.layers[names.index("head") :]:
+        config = layer.get_config()
+        for key in ("units", "filters"):
+            if layer.name == "head" and key in config:
+                config[key] = len(labels)
+        if isinstance(layer, ClassNames):
+            config["names"] = labels
+        config["trainable"] = True
+        x = type(layer).from_config(config)(x)
+    return Model(model.input, x, name=model.name)
