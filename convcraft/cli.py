@@ -13,6 +13,7 @@ import zipfile
 from convcraft import __version__, catalog
 
 from .options import recipe_options as recipe_options
+from .quiet import import_keras
 
 EXAMPLES = """\
 examples:
@@ -141,6 +142,7 @@ def info_command(options):
 
 
 def _model_info(name):
+    import_keras()
     from convcraft import zoo
 
     info = zoo.info(name)
@@ -164,6 +166,7 @@ def train_command(options):
     name = options.recipe
     if not name.endswith(".py"):
         name = catalog.require(name, ["recipe"])
+    import_keras()
     from convcraft.training import loop
 
     module = loop.load_recipe(name)
@@ -177,9 +180,10 @@ def train_command(options):
 
 def evaluate_command(options):
     """`convcraft evaluate RUN|FILE [--data NAME|FOLDER]`."""
+    path, model = _trained(options.model)
+    import_keras()
     from convcraft.training import evaluate
 
-    path, model = _trained(options.model)
     if options.data is None and model.is_dir():
         result = evaluate.evaluate_run(model, _seconds(model))
         splits = {key: value for key, value in result.items() if key in ("val", "test")}
@@ -207,6 +211,7 @@ def predict_command(options):
         raise FileNotFoundError(f"There is no picture {missing[0]!r}.")
     if options.top < 1:
         raise ValueError(f"Expected --top to be at least 1; received {options.top}.")
+    import_keras()
     from convcraft.training import predict
 
     net = _load(path)

@@ -1,5 +1,11 @@
 """What is refused before hours of training."""
 
+import keras
+
+from convcraft import zoo
+
+from .data import check_fits
+
 
 def fits(model, data):
     """Checks that `model` can be trained on `data`.
@@ -33,6 +39,20 @@ def fits(model, data):
         )
     if not getattr(model, "compiled", False):
         raise ValueError(f"Expected a compiled model, received {model.name} as it was built: call model.compile(…).")
+    check_fits(data, max(zoo.cost(_sized(model, found)).stride), model.name)
+
+
+def _sized(model, shape):
+    """`model`, or where it takes images of any size, the same for `shape`."""
+    if None not in model.input_shape[1:]:
+        return model
+    try:
+        return keras.models.clone_model(model, input_tensors=keras.Input(shape))
+    except ValueError as error:
+        raise ValueError(
+            f"{model.name} expects larger images: nothing is left of {_shape(shape)} after its strides. "
+            "Load the data with a larger size=…"
+        ) from error
 
 
 def fits_strategy(model, strategy):

@@ -54,7 +54,8 @@ def optimizer(config, steps):
         "rmsprop": kinds.RMSprop,
         "adagrad": kinds.Adagrad,
     }
-    made = makers[config.optimizer](schedule(config, steps), weight_decay=config.weight_decay or None)
+    decay = config.weight_decay or (0.0 if config.optimizer == "adamw" else None)  # AdamW refuses None
+    made = makers[config.optimizer](schedule(config, steps), weight_decay=decay)
     made.exclude_from_weight_decay(var_names=UNDECAYED)
     return made
 

@@ -243,16 +243,16 @@ def head(x, classes, design, kind="softmax", kernel=None):
     """
     outputs = len(classes) if isinstance(classes, list) else classes
     if kind == "none":
-        return pool(x, design)
+        return pooled(x, design)
     if kernel is not None:
         x = dropout(x, design, "head_dropout")
         kernels = _kernels(design, design.conv_init, keras.initializers.RandomNormal(stddev=0.01))
         x = layers.Conv2D(outputs, kernel, name="head", **kernels)(x)
         if kind == "softmax":
             x = activate(x, "relu" if design.activation == "maxout" else design.activation, "head_act")
-        x = pool(x, design)
+        x = pooled(x, design)
     else:
-        x = pool(x, design)
+        x = pooled(x, design)
         for number, units in enumerate(design.head_layers or (), 1):
             x = dense(x, units, design, f"head_dense{number}")
         if not design.head_layers:
@@ -261,7 +261,7 @@ def head(x, classes, design, kind="softmax", kernel=None):
     return x if kind == "regression" else ClassNames(classes, name="class_names")(x)
 
 
-def pool(x, design, grid=2):
+def pooled(x, design, grid=2):
     """From images of features to vectors: the mean, all of them, or the means of a `grid` of tiles."""
     kind, sizes = design.pooling, x.shape[1:3]
     if kind == "flatten":

@@ -38,7 +38,7 @@ class Cost:
     multiply_adds: int
     activation_bytes: int
     receptive_field: tuple[int, int]
-    stride: tuple[int, int]
+    stride: tuple[float, float]
     layers: tuple[LayerCost, ...]
 
 
@@ -66,40 +66,46 @@ def cost(model):
             "Build it with input_shape=(height, width, channels)."
         )
     model = getattr(model, "_functional", None) or model  # a sequential model's inside
-    rows, memory = [], 0
-    fields: dict[int, tuple] = {}
-    nodes = {node for level in model._nodes_by_depth.values() for node in level}
-    for layer in model.layers:
-        inner = cost(layer) if isinstance(layer, keras.Model) and getattr(layer, "inputs", None) else None
-        spots = [node for node in layer._inbound_nodes if node in nodes]
-        for node in spots:
-            outputs = node.output_tensors
-            memory += sum(_bytes(t) for t in outputs)
+    calls: dict[int, list] = {id(layer): [] for layer in model.layers}
+    inside = {id(layer): cost(layer) for layer in model.layers if _is_model(layer)}
+    fields: dict[int, tuple] = {}  # id of a tensor: receptive field and stride
+    last, memory = ((1, 1), (1, 1)), 0
+    for depth in sorted(model._nodes_by_depth, reverse=True):  # from the input on: a shared layer has several nodes
+        for node in model._nodes_by_depth[depth]:
+            layer, inner = node.operation, inside.get(id(node.operation))
+            calls[id(layer)].append(node)
+            memory += sum(map(_bytes, node.output_tensors))
             if inner:  # its own input and output are those of this model
                 memory += inner.activation_bytes - sum(map(_bytes, [*layer.inputs, *layer.outputs]))
-            sources = [fields[id(t)] for t in node.input_tensors if id(t) in fields] or [((1, 1), (1, 1))]
+            sources = [fields[id(t)] for t in node.input_tensors] or [((1, 1), (1, 1))]
             field = _field(sources, *((inner.receptive_field, inner.stride) if inner else _window(layer, node)))
-            fields.update({id(t): field for t in outputs})
-        operations = sum(inner.multiply_adds if inner else _multiply_adds(layer, node) for node in spots)
-        shape = tuple(spots[0].output_tensors[0].shape[1:]) if spots else ()
+            fields.update({id(t): field for t in node.output_tensors})
+            if any(len(t.shape) == 4 for t in node.output_tensors):
+                last = field
+    rows = []
+    for layer in model.layers:
+        nodes, inner = calls[id(layer)], inside.get(id(layer))
+        operations = sum(inner.multiply_adds if inner else _multiply_adds(layer, node) for node in nodes)
+        shape = tuple(nodes[0].output_tensors[0].shape[1:])
         rows.append(LayerCost(layer.name, type(layer).__name__, shape, layer.count_params(), operations))
-    maps = [
-        fields[id(t)]
-        for layer in model.layers
-        for node in layer._inbound_nodes
-        for t in node.output_tensors
-        if id(t) in fields and len(t.shape) == 4
-    ]
-    field, stride = maps[-1] if maps else ((1, 1), (1, 1))
+    field, stride = last
     return Cost(
         parameters=model.count_params(),
         trainable=int(sum(np.prod(v.shape) for v in model.trainable_variables)),
         multiply_adds=sum(row.multiply_adds for row in rows),
         activation_bytes=memory,
         receptive_field=(ceil(field[0]), ceil(field[1])),
-        stride=tuple(int(step) if step == int(step) else step for step in stride),
+        stride=(_whole(stride[0]), _whole(stride[1])),
         layers=tuple(rows),
     )
+
+
+def _is_model(layer):
+    return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))
+
+
+def _whole(step):
+    return int(step) if step == int(step) else step  # a fraction where the last map is finer than the image
 
 
 def _bytes(tensor):
@@ -135,8 +141,10 @@ def _window(layer, node):
         kinds.GlobalMaxPooling2D,
     )
     if isinstance(layer, whole):  # the window is what the image's size makes it
-        before, after = (t.shape[1:3] if len(t.shape) == 4 else (1, 1) for t in (*node.input_tensors, node.outputs[0]))
-        return tuple(map(lambda n, k: -(-n // k), before, after)), tuple(map(lambda n, k: n // k, before, after))
+        before, after = node.input_tensors[0].shape[1:3], node.output_tensors[0].shape[1:3]
+        after = after if len(after) == 2 else (1, 1)
+        sizes = list(zip(before, after, strict=True))
+        return tuple(-(-n // k) for n, k in sizes), tuple(n // k for n, k in sizes)
     if isinstance(layer, kinds.UpSampling2D):
         return (1, 1), tuple(1 / size for size in layer.size)
     kernel = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)

@@ -4,24 +4,22 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-ACTIVATIONS = tuple(
-    [
-        "relu",
-        "leaky",
-        "very_leaky",
-        "prelu",
-        "prelu0.1",
-        "rrelu",
-        "elu",
-        "selu",
-        "gelu",
-        "silu",
-        "softplus",
-        "sigmoid",
-        "tanh",
-        "maxout",
-        "linear",
-    ]
+ACTIVATIONS = (
+    "relu",
+    "leaky",
+    "very_leaky",
+    "prelu",
+    "prelu0.1",
+    "rrelu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "softplus",
+    "sigmoid",
+    "tanh",
+    "maxout",
+    "linear",
 )
 NORMALIZATIONS = ("batch", "layer", "group", "instance", "none")
 

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 
-import h5py
+import h5py  # type: ignore[import-untyped]
 import keras
 
 from convcraft.layers import ClassNames, Model
@@ -100,7 +100,7 @@ def family(variants, *, source, year, paper, knobs, size=224, published=None, de
                 "arguments": {key: value for key, value in variant.items() if key != "size"},
                 "source": source,
                 "year": year,
-                "summary": inspect.getdoc(sys.modules[build.__module__]).split("\n")[0],
+                "summary": (inspect.getdoc(sys.modules[build.__module__]) or "").split("\n")[0],
                 "published": (published or {}).get(name),
                 "deviations": deviations,
             }

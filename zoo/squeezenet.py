@@ -40,13 +40,14 @@ VARIANTS = {
     "kernel_constraint dropout width stem_width stem_stride preprocessing",
     published={"squeezenet1_1": "top-1 58.2 % (torchvision)", "squeezenet1_0": "top-1 58.1 % (torchvision)"},
     deviations="squeezenet_cifar is ours: the paper has no form for small images. The 1x1 classifier of 1.0 is not "
-    "padded; in the authors' Caffe file it is, by zeros that only add its bias to the average.",
+    "padded; in the authors' Caffe file it is, which only mixes its bias into the average.",
 )
 def squeezenet(x, classes, design, head_kind, *, entry, fires):
     """Builds the body; see the module."""
-    small = entry[2] == 1  # keeps the borders, and the resolution up to the second row
+    filters, kernel, stride = entry
+    small = stride == 1  # keeps the borders, and the resolution up to the second row
     x = preprocess(x, design, mean=(123.0, 117.0, 104.0), std=(58.4, 57.1, 57.4), divide=False)
-    x = stem(x, *entry, design, padding="same" if small else "valid")
+    x = stem(x, filters, kernel, stride, design, padding="same" if small else "valid")
     number = 1  # the paper counts the stem as the first layer
     for row, widths in enumerate(fires, 1):
         if row > 1 or not small:

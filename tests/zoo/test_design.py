@@ -1,0 +1,252 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from harness import BACKEND, draw, numpy
+
+from convcraft import zoo
+from convcraft.zoo import Design
+from convcraft.zoo.design import ACTIVATIONS, NORMALIZATIONS
+
+# Every value of every knob, beside what else the knob needs to be seen: knob: (values, other knobs)
+VALUES: dict[str, tuple] = {
+    "activation": (ACTIVATIONS, {}),
+    "head_activation": (ACTIVATIONS, {"head_layers": (12,)}),
+    "normalization": (NORMALIZATIONS, {}),
+    "norm_position": (("before", "after"), {"normalization": "batch"}),
+    "transition": (("max", "avg", "max+avg", "stride", "concat"), {}),
+    "join": (("sum", "mean", "max", "concat"), {}),
+    "conv": (("plain", "separable", "factored", "grouped"), {}),
+    "kernel_size": ((3, 5, 7), {}),
+    "conv_init": (("orthogonal", keras.initializers.RandomNormal(stddev=0.2)), {}),
+    "dense_init": (("he_normal", keras.initializers.RandomNormal(stddev=0.2)), {}),
+    "kernel_regularizer": (("l2", keras.regularizers.L1(0.1)), {}),
+    "kernel_constraint": (("unit_norm", keras.constraints.MaxNorm(0.5)), {}),
+    "dropout": ((0.0, 0.3), {}),
+    "dropout_min_units": ((8, 13), {"dropout": 0.5, "head_layers": (12,)}),
+    "width": ((0.5, 0.11, 1), {}),
+    "stem_width": ((24,), {}),
+    "stem_stride": ((1, 2, 4), {}),
+    "head_layers": (((12,), (12, 9)), {}),
+    "pooling": (("gap", "flatten", "adaptive"), {}),
+    "preprocessing": (("paper", "standardize", "squeeze", "none"), {}),
+}
+# Values that are the paper's own, or as good as: nothing may change.
+SAME = {
+    "squeezenet_cifar": {
+        ("activation", "relu"),
+        ("normalization", "none"),
+        ("norm_position", "before"),
+        ("transition", "max"),
+        ("conv", "plain"),
+        ("kernel_size", 3),
+        ("stem_stride", 1),
+        ("preprocessing", "paper"),
+    },
+    "resnet20_cifar": {
+        ("activation", "relu"),
+        ("head_activation", "relu"),
+        ("normalization", "batch"),
+        ("norm_position", "before"),
+        ("join", "sum"),
+        ("conv", "plain"),
+        ("kernel_size", 3),
+        ("dropout", 0.0),
+        ("dropout_min_units", 8),
+        ("stem_stride", 1),
+        ("pooling", "gap"),
+        ("preprocessing", "paper"),
+        ("preprocessing", "standardize"),
+    },
+}
+CASES = [
+    pytest.param(name, knob, value, id=f"{name.split('_')[0]}-{knob}-{getattr(type(value), '__name__', '')}-{value}")
+    for name in SAME
+    for knob in zoo.info(name).knobs
+    for value in VALUES[knob][0]
+]
+
+
+def build(name, knobs):
+    keras.utils.set_random_seed(1)  # so that two models of one shape start alike
+    return zoo.create(name, classes=3, input_shape=(16, 16, 3), design=Design(**{"width": 0.25, **knobs}))
+
+
+def observed(name, knobs, randomize, seen={}):  # noqa: B006 - the default is a cache
+    """Shapes, initial weights, outputs, and weights after a step of training: whatever a knob could change."""
+    key = (name, repr(knobs))
+    if key not in seen:
+        model = build(name, knobs)
+        initial = [numpy(v) for v in model.weights]
+        randomize(model)
+        x = draw((8, 16, 16, 3), low=0, high=255)
+        outputs = numpy(model(x, training=False))
+        model.compile(keras.optimizers.SGD(0.01), "mse", run_eagerly=True)
+        loss = float(model.train_on_batch(x, np.eye(3, dtype="float32")[np.arange(8) % 3]))
+        seen[key] = initial, outputs, [numpy(v) for v in model.weights], loss
+    return seen[key]
+
+
+def same(one, other):
+    return len(one) == len(other) and all(
+        a.shape == b.shape and np.allclose(a, b, 1e-4, 1e-5) for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize("name, knob, value", CASES)
+def test_each_value_of_each_knob_trains_and_shows(name, knob, value, randomize):
+    others = VALUES[knob][1]
+    initial, outputs, trained, loss = observed(name, {**others, knob: value}, randomize)
+    assert outputs.shape == (8, 3)
+    assert np.isfinite(loss) and all(np.isfinite(w).all() for w in trained)
+    before = observed(name, others, randomize)
+    drawn = knob.endswith("_init")  # the weights are replaced before the outputs are looked at
+    unchanged = same(initial, before[0]) and (
+        drawn or (same([outputs], [before[1]]) and same(trained, before[2]) and np.isclose(loss, before[3], 1e-4))
+    )
+    assert unchanged == ((knob, value) in SAME[name])
+
+
+def test_every_declared_knob_is_tried():
+    declared = {knob for name in zoo.list_models() for knob in zoo.info(name).knobs}
+    assert declared <= set(VALUES)
+    for knob, (values, _) in VALUES.items():
+        allowed = next(f.metadata["values"] for f in dataclasses.fields(Design) if f.name == knob)
+        assert set(allowed) - {"whitening"} <= set(values), knob
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_undeclared_knobs_say_why(name):
+    declared = zoo.info(name).knobs
+    reasons = set()
+    undeclared = {"padding": "valid", "drop_path": 0.1, "freeze": "square", "depth": 3, "skip_length": 2}
+    undeclared |= {"width_schedule": "flat", "pool_position": "before"}
+    undeclared |= {knob: values[-1] for knob, (values, _) in VALUES.items() if knob not in declared}
+    assert set(undeclared) | set(declared) == {f.name for f in dataclasses.fields(Design)}
+    for knob, value in undeclared.items():
+        with pytest.raises(ValueError, match=f"{name}: the knob {knob}=.* cannot apply: this family has no ") as error:
+            zoo.create(name, design=Design(**{knob: value}))
+        reasons.add(str(error.value).partition("has no ")[2].partition(". Its")[0])
+        assert declared[0] in str(error.value)
+    assert len(reasons) > len(undeclared) / 2, "the reasons are not all one phrase"
+
+
+@pytest.mark.parametrize(
+    "name, knobs, needed",
+    [
+        ("squeezenet_cifar", {"norm_position": "after"}, "normalization"),
+        ("resnet20_cifar", {"norm_position": "after", "normalization": "none"}, "normalization"),
+        ("resnet20_cifar", {"head_activation": "elu"}, "head_layers"),
+        ("resnet20_cifar", {"head_activation": "elu", "head_layers": ()}, "head_layers"),
+        ("resnet20_cifar", {"dropout_min_units": 256, "dropout": 0.0}, "dropout"),
+    ],
+)
+def test_a_knob_that_another_leaves_idle_is_refused(name, knobs, needed):
+    with pytest.raises(ValueError, match=f"{name}: the knob .* has no effect without {needed}, "):
+        zoo.create(name, design=Design(**knobs))
+
+
+@pytest.mark.parametrize(
+    "knobs, message",
+    [
+        ({"activation": "rleu"}, "activation to be None or one of relu, leaky, .*; received 'rleu'"),
+        ({"normalization": "lrn"}, "normalization .*batch, layer, group, instance, none; received 'lrn'"),
+        ({"norm_position": "middle"}, "norm_position"),
+        ({"pool_position": 1}, "pool_position"),
+        ({"transition": "min"}, "transition"),
+        ({"join": "add"}, "join"),
+        ({"conv": "depthwise"}, "conv"),
+        ({"kernel_size": 4}, "one of 3, 5, 7; received 4"),
+        ({"kernel_size": (3, 3)}, "kernel_size"),
+        ({"padding": "full"}, "padding"),
+        ({"dropout": 1}, "dropout from 0 to below 1, received 1"),
+        ({"dropout": -0.1}, "dropout"),
+        ({"dropout": float("nan")}, "dropout"),
+        ({"dropout": "0.5"}, "dropout"),
+        ({"dropout": True}, "dropout"),
+        ({"drop_path": 1.5}, "drop_path"),
+        ({"freeze": "circle"}, "freeze"),
+        ({"width": 0}, "width to be a positive number, received 0"),
+        ({"width": float("nan")}, "width"),
+        ({"width": float("inf")}, "width"),
+        ({"width": "wide"}, "width"),
+        ({"width_schedule": "up"}, "width_schedule"),
+        ({"stem_width": 0}, "stem_width to be a positive integer"),
+        ({"stem_width": 2.5}, "stem_width"),
+        ({"stem_stride": 3}, "stem_stride"),
+        ({"dropout_min_units": -1}, "dropout_min_units"),
+        ({"depth": 0}, "depth"),
+        ({"skip_length": 3}, "skip_length"),
+        ({"head_layers": 512}, "head_layers to be a tuple of positive integers, received 512"),
+        ({"head_layers": (512, 0)}, "head_layers"),
+        ({"head_layers": ("512",)}, "head_layers"),
+        ({"pooling": "max"}, "pooling"),
+        ({"preprocessing": "zca"}, "preprocessing"),
+    ],
+)
+def test_values_are_checked(knobs, message):
+    with pytest.raises(ValueError, match=f"^Design: expected .*{message}"):
+        Design(**knobs)
+
+
+def test_unknown_knobs_are_refused():
+    with pytest.raises(TypeError, match="colour"):
+        Design(colour="red")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Design().width = 2
+
+
+def test_every_knob_is_none_by_default():
+    assert dataclasses.asdict(Design()) == {f.name: None for f in dataclasses.fields(Design)}
+    assert Design().changed() == {}
+
+
+def test_changed_and_over():
+    paper = Design(activation="relu", dropout=0.5, join="sum")
+    mine = Design(dropout=0.0, join="max", head_layers=[8])
+    assert mine.changed() == {"dropout": 0.0, "join": "max", "head_layers": (8,)}
+    assert mine.over(paper) == Design(activation="relu", dropout=0.0, join="max", head_layers=(8,))
+    assert Design().over(paper) == paper
+    hash(mine)  # as a frozen dataclass should
+
+
+def test_whitening_is_refused_until_it_can_be():
+    with pytest.raises(ValueError, match="whitening"):
+        zoo.create("resnet20_cifar", design=Design(preprocessing="whitening"))
+
+
+def test_flatten_and_adaptive_say_which_images_they_need():
+    with pytest.raises(ValueError, match="flatten.*fixed size"):
+        zoo.create("resnet20_cifar", input_shape=(None, None, 3), design=Design(pooling="flatten"))
+    with pytest.raises(ValueError, match="adaptive.*2x2"):
+        zoo.create("resnet20_cifar", input_shape=(4, 4, 3), design=Design(pooling="adaptive"))
+    free = zoo.create("resnet20_cifar", input_shape=(None, None, 3), design=Design(pooling="adaptive", width=0.25))
+    assert numpy(free(draw((1, 24, 16, 3)), training=False)).shape == (1, 10)
+
+
+def test_an_initializer_instance_draws_anew_for_every_kernel():
+    model = zoo.create("squeezenet_cifar", design=Design(conv_init=keras.initializers.HeNormal()))
+    one, other = (model.get_layer(f"fire{n}_expand1x1").get_weights()[0] for n in (2, 3))
+    assert one.shape == other.shape and (one != other).any()
+
+
+def test_several_knobs_at_once():
+    design = Design(
+        activation="maxout",
+        normalization="group",
+        norm_position="after",
+        join="concat",
+        conv="separable",
+        head_layers=(16,),
+        head_activation="maxout",
+        dropout=0.2,
+        width=0.5,
+        stem_stride=2,
+        pooling="adaptive",
+        preprocessing="squeeze",
+    )
+    model = zoo.create("resnet20_cifar", classes=2, input_shape=(32, 32, 1), design=design)
+    model.compile("sgd", "mse", jit_compile=BACKEND == "jax")
+    model.fit(draw((4, 32, 32, 1), low=0, high=255), np.ones((4, 2)), verbose=0)
+    assert all(np.isfinite(numpy(v)).all() for v in model.weights)

@@ -1,0 +1,90 @@
+"""Forward passes against plain NumPy in double precision, written from the authors' files."""
+
+import numpy as np
+import pytest
+from harness import draw, numpy
+
+from convcraft import zoo
+
+
+def convolve(x, kernel, stride=1, pad=0):
+    """Cross-correlation with symmetric zero padding; kernel is HWIO."""
+    x = np.pad(x, [(0, 0), (pad, pad), (pad, pad), (0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[:2], (1, 2))[:, ::stride, ::stride]
+    return np.einsum("bhwcij,ijco->bhwo", windows, kernel, optimize=True)
+
+
+def pool_of_caffe(x, size=3, stride=2):
+    """Maximum; the last window may hang over the edge."""
+    height, width = (int(np.ceil((n - size) / stride)) + 1 for n in x.shape[1:3])
+    tiles = [
+        [x[:, i * stride : i * stride + size, j * stride : j * stride + size].max((1, 2)) for j in range(width)]
+        for i in range(height)
+    ]
+    return np.stack([np.stack(row, 1) for row in tiles], 1)
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def squeezenet(x, weights, pools):
+    """squeezenet_v1.x's deploy.prototxt; `pools` names the layers that a pooling follows."""
+
+    def layer(x, name, **options):
+        return relu(convolve(x, weights[name][0], **options) + weights[name][1])
+
+    x = layer(x - [123, 117, 104], "stem", stride=2)
+    x = pool_of_caffe(x)
+    for number in range(2, 10):
+        s = layer(x, f"fire{number}_squeeze")
+        x = np.concatenate([layer(s, f"fire{number}_expand1x1"), layer(s, f"fire{number}_expand3x3", pad=1)], -1)
+        x = pool_of_caffe(x) if number in pools else x
+    return layer(x, "head").mean((1, 2))
+
+
+def resnet(x, weights, blocks=3, projected=False):
+    """akamaster/pytorch_resnet_cifar10, resnet.py; its option A pads a quarter of the channels on both sides."""
+
+    def layer(x, name, stride=1, pad=1):
+        gamma, beta, mean, variance = weights[f"{name}_norm"]
+        x = convolve(x, weights[name][0], stride, pad)
+        return (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+
+    x = relu(layer((x - [125.3, 123.0, 113.9]) / [63.0, 62.1, 66.7], "stem"))
+    for stage in (1, 2, 3):
+        for block in range(1, blocks + 1):
+            name, stride = f"stage{stage}_block{block}", 2 if stage > 1 and block == 1 else 1
+            y = layer(relu(layer(x, f"{name}_conv1", stride)), f"{name}_conv2")
+            if stride == 2 and projected:
+                x = layer(x, f"{name}_shortcut", 2, pad=0)
+            elif stride == 2:
+                quarter = y.shape[-1] // 4
+                x = np.pad(x[:, ::2, ::2], [(0, 0)] * 3 + [(quarter, quarter)])
+            x = relu(x + y)
+    return x.mean((1, 2)) @ weights["head"][0] + weights["head"][1]
+
+
+def weights_of(model):
+    return {layer.name: [w.astype("float64") for w in layer.get_weights()] for layer in model.layers}
+
+
+@pytest.mark.parametrize("name, pools", [("squeezenet1_1", (3, 5)), ("squeezenet1_0", (4, 8))])
+@pytest.mark.parametrize("size", [(67, 72), (57, 64)])
+def test_squeezenet(name, pools, size, randomize):
+    model = randomize(zoo.create(name, classes=5, input_shape=(*size, 3)))
+    x = draw((2, *size, 3), low=0, high=255)
+    expected = squeezenet(x.astype("float64"), weights_of(model), pools)
+    assert expected.std() > 1e-2
+    np.testing.assert_allclose(numpy(model(x, training=False)), expected, rtol=1e-4, atol=1e-4 * expected.max())
+
+
+@pytest.mark.parametrize("shortcut", ["A", "B"])
+@pytest.mark.parametrize("size", [(32, 32), (17, 22)])
+def test_resnet(shortcut, size, randomize):
+    model = randomize(zoo.create("resnet20_cifar", classes=5, input_shape=(*size, 3), shortcut=shortcut))
+    x = draw((2, *size, 3), low=0, high=255)
+    expected = resnet(x.astype("float64"), weights_of(model), projected=shortcut == "B")
+    assert expected.std() > 1e-2
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(numpy(model(x, training=False)), expected, rtol=1e-4, atol=1e-4 * scale)
