@@ -52,7 +52,7 @@ test-all: lint types wheel
 oracle:
 	@test -x .venv-oracle/bin/python || "$(PYTHON)" -m venv .venv-oracle
 	@.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-oracle.txt
-	@.venv-oracle/bin/python tests/oracle/tensorflow_addons.py
+	@.venv-oracle/bin/python tests/oracle/live.py
 
 # the accuracy and the time that README and the recipe state
 verify-demo: venv

@@ -60,8 +60,25 @@ SAME = {
         ("preprocessing", "standardize"),
     },
 }
+QUICK = ("relu", "prelu0.1", "rrelu", "maxout")  # of the activations; test_blocks.py knows the formulas of all
+
+
+def _slow(name, knob, value):
+    """What the first family has shown, the second repeats in the slow run only."""
+    if knob.endswith("activation"):
+        return value not in QUICK or (name != "squeezenet_cifar" and value == "rrelu")
+    shared = knob in zoo.info("squeezenet_cifar").knobs and knob not in ("dropout", "norm_position", "stem_stride")
+    return name != "squeezenet_cifar" and shared
+
+
 CASES = [
-    pytest.param(name, knob, value, id=f"{name.split('_')[0]}-{knob}-{getattr(type(value), '__name__', '')}-{value}")
+    pytest.param(
+        name,
+        knob,
+        value,
+        id=f"{name.partition('_')[0]}-{knob}-{value if isinstance(value, str | int | float | tuple) else 'instance'}",
+        marks=[pytest.mark.slow] if _slow(name, knob, value) else [],
+    )
     for name in SAME
     for knob in zoo.info(name).knobs
     for value in VALUES[knob][0]

@@ -1,0 +1,365 @@
+import keras
+import numpy as np
+import pytest
+from harness import draw, numpy
+
+from convcraft import zoo
+from convcraft.layers import BatchNormalization, CeilMaxPooling2D
+from convcraft.zoo import Design, blocks
+from convcraft.zoo.design import ACTIVATIONS
+
+PLAIN = Design(activation="relu", normalization="none", norm_position="before", pool_position="after", conv="plain")
+
+
+def model_of(build, shape=(8, 8, 4)):
+    """A model of what `build` makes of an input."""
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, build(inputs))
+
+
+def kinds(model):
+    return [type(layer).__name__ for layer in model.layers[1:]]
+
+
+def design(**knobs):
+    return Design(**knobs).over(PLAIN)
+
+
+def test_activations_follow_their_formulas():
+    x = draw((4, 6))
+    negative = np.minimum(x, 0)
+    expected = {
+        "relu": np.maximum(x, 0),
+        "leaky": np.where(x > 0, x, 0.01 * x),
+        "very_leaky": np.where(x > 0, x, x / 3),
+        "prelu": np.where(x > 0, x, 0.25 * x),
+        "prelu0.1": np.where(x > 0, x, 0.1 * x),
+        "rrelu": np.where(x > 0, x, 11 / 48 * x),
+        "elu": np.where(x > 0, x, np.expm1(negative)),
+        "selu": 1.05070098 * np.where(x > 0, x, 1.67326324 * np.expm1(negative)),
+        "gelu": None,
+        "silu": x / (1 + np.exp(-x)),
+        "softplus": np.log1p(np.exp(x)),
+        "sigmoid": 1 / (1 + np.exp(-x)),
+        "tanh": np.tanh(x),
+        "maxout": np.maximum(x[:, :3], x[:, 3:]),
+        "linear": x,
+    }
+    assert set(expected) == set(ACTIVATIONS)
+    for kind, y in expected.items():
+        model = model_of(lambda inputs, kind=kind: blocks.activate(inputs, kind, "act"), (6,))
+        if y is None:  # GELU: x times the normal distribution function
+            from scipy.stats import norm
+
+            y = x * norm.cdf(x)
+        np.testing.assert_allclose(numpy(model(x, training=False)), y, rtol=1e-4, atol=1e-5, err_msg=kind)
+
+
+def test_prelu_has_one_slope_a_channel():
+    model = model_of(lambda x: blocks.activate(x, "prelu", "act"), (None, None, 5))
+    assert [tuple(v.shape) for v in model.trainable_variables] == [(1, 1, 5)]
+
+
+@pytest.mark.parametrize(
+    "kind, axes, shape",
+    [("layer", (1, 2, 3), None), ("instance", (1, 2), None), ("group", (1, 2, 4), (2, 8, 8, 2, 8)), ("none", (), None)],
+)
+def test_normalizations_have_the_axes_of_their_names(kind, axes, shape):
+    x = 3 + 2 * draw((2, 8, 8, 16))
+    y = numpy(model_of(lambda inputs: blocks.normalize(inputs, kind, "norm"), (8, 8, 16))(x))
+    grouped = x.reshape(shape) if shape else x
+    expected = grouped
+    if axes:
+        mean, std = grouped.mean(axes, keepdims=True), grouped.std(axes, keepdims=True)
+        expected = (grouped - mean) / np.sqrt(std**2 + 1e-3)
+    np.testing.assert_allclose(y, expected.reshape(x.shape), rtol=1e-3, atol=1e-3)
+
+
+def test_group_normalization_of_any_number_of_channels():
+    for channels in (1, 3, 8, 12, 20, 23):
+        y = model_of(lambda x: blocks.normalize(x, "group", "norm"), (4, 4, channels))(draw((1, 4, 4, channels)))
+        assert np.isfinite(numpy(y)).all()
+
+
+def test_batch_normalization_is_ours():
+    layer = model_of(lambda x: blocks.normalize(x, "batch", "norm")).get_layer("norm")
+    assert type(layer) is BatchNormalization
+    # PyTorch's, in Keras's terms: with Keras's .99 inference is wrong for hundreds of steps
+    assert (layer.momentum, layer.epsilon) == (0.9, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "knobs, options, order",
+    [
+        ({}, {}, "Conv2D ReLU"),
+        ({"normalization": "batch"}, {}, "Conv2D BatchNormalization ReLU"),
+        ({"normalization": "batch", "norm_position": "after"}, {}, "Conv2D ReLU BatchNormalization"),
+        ({"normalization": "batch"}, {"act": False}, "Conv2D BatchNormalization"),
+        ({"normalization": "batch", "norm_position": "after"}, {"act": False}, "Conv2D BatchNormalization"),
+        ({}, {"pool": True}, "Conv2D ReLU MaxPooling2D"),
+        ({"pool_position": "before"}, {"pool": True}, "Conv2D MaxPooling2D ReLU"),
+        ({"pool_position": "before"}, {"pool": True, "act": False}, "Conv2D MaxPooling2D"),
+        (
+            {"normalization": "batch", "pool_position": "before"},
+            {"pool": True},
+            "Conv2D BatchNormalization MaxPooling2D ReLU",
+        ),
+        (
+            {"normalization": "batch", "pool_position": "before"},
+            {"pool": True, "act": False},
+            "Conv2D BatchNormalization MaxPooling2D",
+        ),
+        (
+            {"normalization": "batch", "norm_position": "after", "pool_position": "before"},
+            {"pool": True},
+            "Conv2D MaxPooling2D ReLU BatchNormalization",
+        ),
+        (
+            {"normalization": "batch", "norm_position": "after"},
+            {"pool": True},
+            "Conv2D ReLU BatchNormalization MaxPooling2D",
+        ),
+    ],
+)
+def test_order_in_a_block(knobs, options, order):
+    options = {**options, "pool": {"name": "pool"}} if "pool" in options else options
+    model = model_of(lambda x: blocks.conv(x, 6, 3, 1, design(**knobs), "c", **options))
+    assert [kind.replace("Activation", "ReLU") for kind in kinds(model)] == order.split()
+    # the offset of a normalization that follows at once does what a bias would
+    assert model.get_layer("c").use_bias == ("Conv2D BatchNormalization" not in order)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky", "elu", "sigmoid", "maxout", "prelu0.1"])
+@pytest.mark.parametrize("normalization", ["none", "batch"])
+def test_max_pooling_before_a_rising_activation_gives_the_same(activation, normalization, randomize):
+    x, outputs = draw((2, 9, 8, 4)), []
+    for position in ("before", "after"):
+        knobs = design(activation=activation, normalization=normalization, pool_position=position)
+        pool = {"name": "pool", "size": 3, "stride": 2, "ceil": True}
+        model = randomize(model_of(lambda x, k=knobs, p=pool: blocks.conv(x, 6, 3, 1, k, "c", pool=p), (9, 8, 4)))
+        outputs.append(numpy(model(x, training=False)))
+    assert outputs[0].shape == (2, 4, 4, 6) and outputs[0].std() > 0.01
+    np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7, 11])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [11, 12])
+def test_padding_is_alike_on_both_sides(kernel, stride, size):
+    """A symmetric kernel of ones then gives a mirrored image for a mirrored image, where the stride allows it."""
+    model = model_of(lambda x: blocks.conv(x, 1, kernel, stride, PLAIN, "c"), (size, size, 1))
+    model.get_layer("c").set_weights([np.ones((kernel, kernel, 1, 1)), np.zeros(1)])
+    x = draw((1, size, size, 1), low=0)
+    padded = np.pad(x[0, :, :, 0], kernel // 2)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel))[::stride, ::stride]
+    np.testing.assert_allclose(numpy(model(x))[0, :, :, 0], windows.sum((-1, -2)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "kind, parameters, shapes",
+    [
+        ("plain", 3 * 3 * 8 * 16 + 16, {"c": (3, 3, 8, 16)}),
+        ("separable", 3 * 3 * 8 + 8 * 16 + 16, {"c_depthwise": (3, 3, 8, 1), "c": (1, 1, 8, 16)}),
+        ("factored", 3 * 8 * 16 + 3 * 16 * 16 + 16, {"c_row": (1, 3, 8, 16), "c": (3, 1, 16, 16)}),
+        ("grouped", 3 * 3 * 4 * 16 + 16, {"c": (3, 3, 4, 16)}),
+    ],
+)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_kinds_of_convolution(kind, parameters, shapes, stride):
+    model = model_of(lambda x: blocks.conv(x, 16, 3, stride, design(conv=kind), "c"), (9, 9, 8))
+    assert model.count_params() == parameters
+    assert {name: tuple(model.get_layer(name).kernel.shape) for name in shapes} == shapes
+    assert model.output_shape == (None, -(-9 // stride), -(-9 // stride), 16)
+    # a 1x1 kernel has nothing to take apart
+    assert kinds(model_of(lambda x: blocks.conv(x, 16, 1, 1, design(conv=kind), "c")))[0] == "Conv2D"
+
+
+def test_groups_that_the_architecture_asks_for_stay():
+    for kind in ("plain", "grouped"):
+        model = model_of(lambda x, kind=kind: blocks.conv(x, 16, 3, 1, design(conv=kind), "c", groups=4), (8, 8, 8))
+        assert model.get_layer("c").groups == 4
+    # channels that cannot be halved stay together, as the three colours
+    model = model_of(lambda x: blocks.conv(x, 16, 3, 1, design(conv="grouped"), "c"), (8, 8, 3))
+    assert model.get_layer("c").groups == 1
+
+
+def test_kernel_size_replaces_three_only():
+    for kernel, expected in ((3, 5), (1, 1), (7, 7)):
+        model = model_of(lambda x, k=kernel: blocks.conv(x, 4, k, 2, design(kernel_size=5), "c"), (9, 9, 2))
+        assert model.get_layer("c").kernel_size == (expected, expected)
+        assert model.output_shape == (None, 5, 5, 4)
+
+
+def test_width_scales_all_and_leaves_one_channel_at_least():
+    for width, expected in ((None, 16), (0.5, 8), (1.5, 24), (0.01, 1)):
+        model = model_of(lambda x, w=width: blocks.conv(x, 16, 3, 1, design(width=w), "c"))
+        assert model.output_shape[-1] == expected
+
+
+def test_kernels_are_regularized_and_constrained_everywhere():
+    knobs = {"kernel_regularizer": "l2", "kernel_constraint": "non_neg"}
+    for name in ("squeezenet_cifar", "resnet20_cifar"):
+        for kind in ("plain", "separable", "factored"):
+            more = {"head_layers": (8,)} if name == "resnet20_cifar" else {"transition": "stride"}
+            chosen = Design(**knobs, **more, conv=kind, activation="maxout", width=0.25)
+            model = zoo.create(name, input_shape=(16, 16, 3), design=chosen)
+            kernels = [v for v in model.trainable_variables if len(v.shape) in (2, 4) and min(v.shape[-2:]) > 0]
+            kernels = [v for v in kernels if "norm" not in v.path]
+            assert len(kernels) > 20
+            for v in kernels:
+                assert v.regularizer is not None and v.constraint is not None, v.path
+
+
+def block(x, size, stride):
+    """The windows of an image as a list, without those that hang over the edge."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), (1, 2))
+    return windows[:, ::stride, ::stride]
+
+
+def test_transitions(randomize):
+    x = draw((2, 8, 8, 4))
+    tiles = block(x, 2, 2)
+    largest, mean = tiles.max((-1, -2)), tiles.mean((-1, -2))
+    found = {}
+    for kind in ("max", "avg", "max+avg", "stride", "concat"):
+        model = randomize(model_of(lambda x, k=kind: blocks.downsample(x, design(transition=k), "pool")))
+        assert "pool" in [layer.name for layer in model.layers]
+        found[kind] = numpy(model(x)), model
+    np.testing.assert_allclose(found["max"][0], largest, rtol=1e-6)
+    np.testing.assert_allclose(found["avg"][0], mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["max+avg"][0], largest + mean, rtol=1e-5, atol=1e-5)
+    kernel, bias = found["stride"][1].get_layer("pool").get_weights()
+    np.testing.assert_allclose(found["stride"][0], np.einsum("bhwcij,ijco->bhwo", tiles, kernel) + bias, atol=1e-4)
+    both, model = found["concat"]
+    kernel, bias = model.get_layer("pool_conv").get_weights()
+    np.testing.assert_allclose(both[..., :4], largest, rtol=1e-6)
+    np.testing.assert_allclose(both[..., 4:], np.einsum("bhwcij,ijco->bhwo", tiles, kernel) + bias, atol=1e-4)
+    assert both.shape[-1] == 4 + 2
+
+
+@pytest.mark.parametrize("transition", [None, "max"])
+def test_pooling_rounds_up_where_caffe_does(transition):
+    def sizes(ceil):
+        knobs = Design(transition=transition)
+        model = model_of(lambda x: blocks.downsample(x, knobs, "pool", size=3, stride=2, ceil=ceil), (113, 112, 1))
+        assert isinstance(model.get_layer("pool"), CeilMaxPooling2D) == ceil
+        return model.output_shape[1:3]
+
+    assert sizes(ceil=True) == (56, 56)
+    assert sizes(ceil=False) == (57, 56)
+
+
+@pytest.mark.parametrize("transition", ["max", "avg", "max+avg", "stride", "concat"])
+@pytest.mark.parametrize("size", [31, 32, 33])
+def test_every_transition_takes_every_size(transition, size):
+    knobs = design(transition=transition)
+    model = model_of(lambda x: blocks.downsample(x, knobs, "pool", size=3, stride=2, ceil=True), (size, size, 4))
+    assert model.output_shape[1] in (size // 2, -(-size // 2))
+    assert numpy(model(draw((1, size, size, 4)))).shape == (1, *model.output_shape[1:])
+
+
+def test_joins():
+    one, other = draw((2, 3, 3, 4)), draw((2, 3, 3, 4), seed=1)
+    expected = {
+        None: one + other,
+        "sum": one + other,
+        "mean": (one + other) / 2,
+        "max": np.maximum(one, other),
+        "concat": np.concatenate([one, other], -1),
+    }
+    for kind, y in expected.items():
+        inputs = [keras.Input((3, 3, 4)), keras.Input((3, 3, 4))]
+        model = keras.Model(inputs, blocks.join(inputs, Design(join=kind), "join"))
+        np.testing.assert_allclose(numpy(model([one, other])), y, rtol=1e-6, atol=1e-6)
+
+
+def test_after_join_makes_the_pieces_of_maxout():
+    model = model_of(lambda x: blocks.after_join(x, design(activation="maxout"), "act"))
+    assert [layer.name for layer in model.layers[1:]] == ["act_pieces", "act"]
+    assert model.output_shape == (None, 8, 8, 4)
+    assert kinds(model_of(lambda x: blocks.after_join(x, PLAIN, "act"))) == ["Activation"]
+
+
+@pytest.mark.parametrize("name", ["squeezenet_cifar", "resnet20_cifar"])
+@pytest.mark.parametrize("head", ["softmax", "multilabel", "regression", "none"])
+def test_heads(name, head, randomize):
+    names = ["ant", "bee", "cat"]
+    small = Design(width=0.25)
+    model = randomize(zoo.create(name, classes=names, input_shape=(16, 16, 3), head=head, design=small))
+    y = numpy(model(draw((16, 16, 16, 3), low=0, high=255), training=False))
+    if head == "none":
+        assert y.shape == (16, {"squeezenet_cifar": 128, "resnet20_cifar": 16}[name])
+        assert model.layers[-1].name == "pool"
+    else:
+        assert y.shape == (16, 3)
+    assert zoo.class_names(model) == (names if head in ("softmax", "multilabel") else None)
+    if head in ("multilabel", "regression"):  # logits below zero must be possible: a probability below one half
+        assert y.min() < 0 < y.max()
+    if head == "regression":
+        assert zoo.create(name, classes=2, head=head, design=small).output_shape == (None, 2)
+
+
+def test_head_layers():
+    knobs = design(head_layers=(12, 6), head_activation="maxout", dropout=0.4, dropout_min_units=10)
+    model = model_of(lambda x: blocks.head(x, ["a", "b"], knobs))
+    names = "pool head_dense1 head_dense1_act head_dense1_dropout head_dense2 head_dense2_act head class_names"
+    assert [layer.name for layer in model.layers[1:]] == names.split()
+    assert model.get_layer("head_dense1").units == 24 and model.get_layer("head_dense1_act").units == 12
+    assert model.get_layer("head_dense1_dropout").rate == 0.4
+
+
+@pytest.mark.parametrize(
+    "knobs, dropped",
+    [
+        ({}, False),
+        ({"dropout": 0.5}, True),
+        ({"dropout": 0.5, "dropout_min_units": 4}, True),
+        ({"dropout": 0.5, "dropout_min_units": 5}, False),
+        ({"dropout": 0.0}, False),
+    ],
+)
+def test_dropout_without_head_layers_is_on_the_pooled_features(knobs, dropped):
+    model = model_of(lambda x: blocks.head(x, ["a", "b"], design(**knobs)))  # four channels
+    assert ("head_dropout" in [layer.name for layer in model.layers]) == dropped
+
+
+@pytest.mark.parametrize("kind, expected", [("gap", (4,)), ("flatten", (8 * 6 * 4,)), ("adaptive", (2 * 2 * 4,))])
+def test_pooling_before_the_head(kind, expected):
+    x = draw((2, 8, 6, 4))
+    y = numpy(model_of(lambda inputs: blocks.pooled(inputs, Design(pooling=kind)), (8, 6, 4))(x))
+    assert y.shape == (2, *expected)
+    values = {
+        "gap": x.mean((1, 2)),
+        "flatten": x.reshape(2, -1),
+        "adaptive": x.reshape(2, 2, 4, 2, 3, 4).mean((2, 4)).reshape(2, -1),
+    }
+    np.testing.assert_allclose(y, values[kind], rtol=1e-5, atol=1e-6)
+
+
+MEAN, STD = (120.0, 100.0, 80.0), (60.0, 50.0, 40.0)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 6])
+@pytest.mark.parametrize("divide", [True, False])
+@pytest.mark.parametrize("kind", ["paper", "standardize", "squeeze", "none", None])
+def test_preprocess(kind, divide, channels):
+    model = model_of(lambda x: blocks.preprocess(x, Design(preprocessing=kind), MEAN, STD, divide), (4, 4, channels))
+    x = draw((2, 4, 4, channels), low=0, high=255)
+    mean, std = (np.array(MEAN), np.array(STD)) if channels == 3 else (100.0, 50.0)
+    if kind == "squeeze":
+        expected = x / 127.5 - 1
+        ends = numpy(model(np.float32([0, 255]).reshape(2, 1, 1, 1) * np.ones((1, 4, 4, channels), "float32")))
+        np.testing.assert_allclose([ends[0].max(), ends[1].min()], [-1, 1], atol=1e-6)
+    elif kind == "none":
+        expected = x
+    else:
+        expected = (x - mean) / (std if divide or kind == "standardize" else 1)
+    np.testing.assert_allclose(numpy(model(x)), expected, rtol=1e-4, atol=1e-4)
+    assert [layer.name for layer in model.layers[1:]] == ([] if kind == "none" else ["preprocess"])
+
+
+@pytest.mark.parametrize("name", ["squeezenet_cifar", "resnet20_cifar"])
+def test_grey_images(name):
+    model = zoo.create(name, input_shape=(16, 16, 1), design=Design(width=0.25))
+    assert model.get_layer("stem").kernel.shape[2] == 1
+    assert np.isfinite(numpy(model(draw((1, 16, 16, 1), low=0, high=255)))).all()
