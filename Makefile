@@ -3,24 +3,32 @@
 # Everything happens in .venv, which `make venv` creates.
 
 PY := .venv/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 SITE := build/site
-# The first Python from 3.11 to 3.13 that can make a virtual environment; `make venv PYTHON=…` chooses another.
+# what a Python must pass: 3.11 to 3.13, able to make a virtual environment
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+# `make venv PYTHON=…` chooses another than the first that fits
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+# tensorflow-addons needs an older one
+ORACLE_PYTHON ?= $(shell for p in python3.11 python3.10 python3.9 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
+# for the tests on PyTorch; on Linux, TORCH="torch --index-url https://download.pytorch.org/whl/cpu" saves 3 GB of CUDA
+TORCH ?= torch
 # oneDNN and TensorFlow greet on stderr otherwise
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: venv demo test test-all lint types wheel oracle verify-demo clean
+.PHONY: venv demo test test-all lint types wheel torch oracle verify-demo clean
 
 venv: .venv/ready
 
 .venv/ready: requirements.txt setup.cfg
-	@test -n "$(PYTHON)" || { echo "convcraft needs Python 3.11, 3.12 or 3.13 with the module venv (on Debian and Ubuntu: apt install python3-venv); none was found. Name one with: make venv PYTHON=/path/to/python"; exit 1; }
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { echo "convcraft needs Python 3.11, 3.12 or 3.13 with the module venv (on Debian and Ubuntu: apt install python3-venv); $(if $(PYTHON),$(PYTHON) is not that,none was found). Name one with: make venv PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "Installing convcraft and what it needs into .venv: about 1.5 GB, some minutes the first time."
-	@test -x $(PY) || "$(PYTHON)" -m venv .venv
-	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade "pip>=24" "setuptools>=77" wheel
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@$(PY) -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
+	@$(PIP) --upgrade "pip>=24" "setuptools>=77" wheel
+	@$(PIP) --editable ".[dev]"
 	@touch $@
 
 demo: venv
@@ -37,22 +45,34 @@ types: venv
 wheel: venv
 	@rm -rf $(SITE) build/lib build/wheel && mkdir -p build/elsewhere
 	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build/wheel .
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --target $(SITE) build/wheel/*.whl
+	@$(PIP) --no-deps --target $(SITE) build/wheel/*.whl
 
-PYTEST = cd build/elsewhere && PYTHONPATH=$(CURDIR)/$(SITE) CONVCRAFT_SITE=$(CURDIR)/$(SITE) \
-	$(CURDIR)/$(PY) -m pytest -c $(CURDIR)/setup.cfg --rootdir $(CURDIR) $(CURDIR)/tests
+PYTEST = cd build/elsewhere && PYTHONPATH="$(CURDIR)/$(SITE)" CONVCRAFT_SITE="$(CURDIR)/$(SITE)" \
+	"$(CURDIR)/$(PY)" -m pytest -c "$(CURDIR)/setup.cfg" --rootdir "$(CURDIR)"
 
 test: lint types wheel
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) "$(CURDIR)/tests" $(ARGS)
 
-# every marker that this machine can run
-test-all: lint types wheel
-	@$(PYTEST) -m "" $(ARGS)
+# every marker that this machine can run; a test that it cannot run is skipped, and says why
+test-all: lint types wheel torch
+	@test -z "$(ORACLE_PYTHON)" || $(MAKE) --no-print-directory .venv-oracle/ready \
+		|| echo "tensorflow-addons cannot be installed here: its tests are skipped."
+	@$(PYTEST) "$(CURDIR)/tests" -m "" $(ARGS)
 
-oracle:
-	@test -x .venv-oracle/bin/python || "$(PYTHON)" -m venv .venv-oracle
-	@.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-oracle.txt
+torch: venv
+	@$(PY) -c 'import torch' 2>/dev/null || $(PIP) $(TORCH) \
+		|| echo "PyTorch cannot be installed here: its tests are skipped."
+
+# our Maxout and RReLU against tensorflow-addons, live
+oracle: .venv-oracle/ready wheel
 	@.venv-oracle/bin/python tests/oracle/live.py
+	@$(PYTEST) "$(CURDIR)/tests/test_oracle.py" -m oracle $(ARGS)
+
+.venv-oracle/ready: requirements-oracle.txt
+	@test -n "$(ORACLE_PYTHON)" || { echo "tensorflow-addons needs Python 3.9, 3.10 or 3.11 with the module venv; none was found. Name one with: make oracle ORACLE_PYTHON=/path/to/python" >&2; exit 1; }
+	@.venv-oracle/bin/python -m pip --version >/dev/null 2>&1 || "$(ORACLE_PYTHON)" -m venv --clear .venv-oracle
+	@.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-oracle.txt
+	@touch $@
 
 # the accuracy and the time that README and the recipe state
 verify-demo: venv

@@ -51,7 +51,7 @@ def comments(config_class):
     """
     found: dict[str, str] = {}
     for owner in reversed(config_class.__mro__):
-        if not dataclasses.is_dataclass(owner):
+        if "__dataclass_fields__" not in vars(owner):
             continue
         try:
             lines = textwrap.dedent(inspect.getsource(owner)).splitlines()
@@ -79,7 +79,8 @@ def _explained(config_class):
     fields = []
     for field in dataclasses.fields(config_class):
         default = dataclasses.field(default=field.default, default_factory=field.default_factory)
-        kind = typing.Annotated[types[field.name], tyro.conf.arg(help=texts.get(field.name, ""))]
+        explained: typing.Any = typing.Annotated
+        kind = explained[types[field.name], tyro.conf.arg(help=texts.get(field.name, ""))]
         fields.append((field.name, kind, default))
     return dataclasses.make_dataclass(config_class.__name__, fields, namespace={"__doc__": ""})
 
@@ -112,14 +113,12 @@ def _bad_value(config_class, arguments):
 
 def _unknown(config_class, rest):
     """What to say of words that are no options."""
-    types = {flag(field.name): field.type for field in dataclasses.fields(config_class)}
+    kinds = {flag(field.name): field.type for field in dataclasses.fields(config_class)}
     for word in rest:
         name = word.split("=")[0]
         if name.startswith("-"):
-            known = [
-                *types,
-                *(name.replace("--", "--no-", 1) for name, kind in types.items() if kind in (bool, "bool")),
-            ]
+            negated = [option.replace("--", "--no-", 1) for option, kind in kinds.items() if kind in (bool, "bool")]
+            known = [*kinds, *negated]
             near = difflib.get_close_matches(name.replace("_", "-"), known, n=1, cutoff=0.7)
             return f"There is no option {name}." + (f" Did you mean {near[0]}?" if near else "")
     return f"Expected options only; received {rest[0]!r}."

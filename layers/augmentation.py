@@ -1,9 +1,11 @@
 """The one base of our augmentation layers: a thin layer over a pure function of images and seeds."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from .base import seed_generator
+from .base import Shape, Tensor, seed_generator
 from .draws import image_seeds
 
 
@@ -20,7 +22,7 @@ class Augmentation(keras.layers.Layer):
     the batch or one for each image.
     """
 
-    def __init__(self, seed=None, data_format=None, **kwargs):
+    def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.seed = seed
         self.seed_generator = seed_generator(seed, type(self).__name__)
@@ -31,13 +33,13 @@ class Augmentation(keras.layers.Layer):
                 f"received {data_format!r}."
             )
 
-    def call(self, images, training=True):
+    def call(self, images: Tensor, training: bool | None = True) -> Tensor:
         """Images of shape (n, h, w, c) or (h, w, c), any dtype, in; the same shape in the compute dtype out."""
         if not training:
             return ops.cast(images, self.compute_dtype)
         return self.transform(images, self.seed_generator)
 
-    def transform(self, images, seed):
+    def transform(self, images: Tensor, seed: int | keras.random.SeedGenerator | Tensor) -> Tensor:
         """The pure function: changes `images` by `seed` (an integer, or int32 of shape (n,)), whatever the phase."""
         images = ops.cast(ops.convert_to_tensor(images), self.compute_dtype)
         rank = len(images.shape)
@@ -50,14 +52,14 @@ class Augmentation(keras.layers.Layer):
         batch = self.augment(batch, image_seeds(seed, ops.shape(batch)[0]))
         return ops.cast(batch if rank == 4 else ops.squeeze(batch, 0), self.compute_dtype)
 
-    def augment(self, images, seeds):
+    def augment(self, images: Tensor, seeds: Tensor) -> Tensor:
         """To be implemented by a subclass; see the class."""
         raise NotImplementedError(f"{type(self).__name__} does not implement augment(images, seeds).")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Same shape as the input."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "seed": self.seed, "data_format": self.data_format}

@@ -1,6 +1,12 @@
 """What all our layers share: registration, and noise that differs between replicas."""
 
+from typing import Any
+
 import keras
+
+# Of the backend in use: what a tensor is differs between TensorFlow, JAX, PyTorch and NumPy.
+Tensor = Any
+Shape = tuple[int | None, ...]
 
 register = keras.saving.register_keras_serializable("convcraft")
 
@@ -15,7 +21,7 @@ class SeedGenerator(keras.random.SeedGenerator):
     # Large and odd: with a small stride, one replica's stream would be another's, a few steps later.
     STRIDE = 0x3779B1
 
-    def next(self, ordered=True):
+    def next(self, ordered: bool = True) -> Tensor:
         """Returns the next seed, an integer tensor of shape (2,), and moves the state on."""
         seed = super().next(ordered)
         replica = replica_id()
@@ -25,7 +31,7 @@ class SeedGenerator(keras.random.SeedGenerator):
         return seed + offset
 
 
-def replica_id():
+def replica_id() -> Tensor | None:
     """The number of the replica this code is traced for, or None where there is only one."""
     if keras.backend.backend() != "tensorflow":
         return None
@@ -37,7 +43,7 @@ def replica_id():
     return context.replica_id_in_sync_group
 
 
-def seed_generator(seed, layer):
+def seed_generator(seed: int | None, layer: str) -> SeedGenerator:
     """A `SeedGenerator` for `layer`, or a clear error if `seed` is neither an integer nor None."""
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise ValueError(f"{layer}: expected seed to be an integer or None, received {seed!r}.")

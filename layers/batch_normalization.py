@@ -1,5 +1,7 @@
 """Batch normalization that synchronizes replicas where there are several."""
 
+from typing import Any, Literal
+
 import keras
 
 from .base import register
@@ -26,7 +28,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         False
     """
 
-    def __init__(self, *, momentum=0.9, epsilon=1e-5, synchronized="auto", **kwargs):
+    def __init__(
+        self,
+        *,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        synchronized: bool | Literal["auto"] = "auto",
+        **kwargs: Any,
+    ):
         if synchronized not in ("auto", True, False):
             raise ValueError(
                 f"BatchNormalization: expected synchronized to be 'auto', True or False, received {synchronized!r}."
@@ -36,7 +45,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self._synchronized = synchronized  # Keras's constructor has set the property below to its own default
 
     @property
-    def synchronized(self):
+    def synchronized(self) -> bool:
         """Whether this call's statistics are those of all replicas."""
         if self._synchronized != "auto":
             return self._synchronized
@@ -47,9 +56,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.distribute.get_strategy().num_replicas_in_sync > 1
 
     @synchronized.setter
-    def synchronized(self, value):
+    def synchronized(self, value: bool | Literal["auto"]) -> None:
         self._synchronized = value
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "synchronized": self._synchronized}

@@ -1,9 +1,11 @@
 """Max pooling whose last window may hang over the edge, as in Caffe."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from .base import register
+from .base import Shape, Tensor, register
 
 
 @register
@@ -25,7 +27,7 @@ class CeilMaxPooling2D(keras.layers.MaxPooling2D):
         True
     """
 
-    def __init__(self, pool_size=3, strides=2, **kwargs):
+    def __init__(self, pool_size: int | tuple[int, int] = 3, strides: int | tuple[int, int] | None = 2, **kwargs: Any):
         if kwargs.pop("padding", "valid") != "valid":
             raise ValueError("CeilMaxPooling2D: expected no padding argument: the size is rounded up instead.")
         super().__init__(pool_size=pool_size, strides=strides, padding="valid", **kwargs)
@@ -34,14 +36,14 @@ class CeilMaxPooling2D(keras.layers.MaxPooling2D):
                 f"CeilMaxPooling2D: expected strides of at most pool_size={self.pool_size}, received {self.strides}."
             )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Pads by stride - 1 at the end: enough for every size, never enough for a window of padding only."""
         ends = [(0, stride - 1) for stride in self.strides]
         first = self.data_format == "channels_first"
         pads = [(0, 0), (0, 0), *ends] if first else [(0, 0), *ends, (0, 0)]
         return super().call(ops.pad(inputs, pads, constant_values=float("-inf")))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Sizes rounded up."""
         axes = (2, 3) if self.data_format == "channels_first" else (1, 2)
         shape = list(input_shape)
@@ -50,6 +52,6 @@ class CeilMaxPooling2D(keras.layers.MaxPooling2D):
                 shape[axis] = -((pool - shape[axis]) // stride) + 1
         return tuple(shape)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """As `compute_output_shape`."""
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)

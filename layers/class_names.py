@@ -1,8 +1,11 @@
 """Class names that travel inside the model file."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 
-from .base import register
+from .base import Shape, Tensor, register
 
 
 @register
@@ -22,7 +25,7 @@ class ClassNames(keras.layers.Layer):
         ['ant', 'bee']
     """
 
-    def __init__(self, names, **kwargs):
+    def __init__(self, names: Iterable[str], **kwargs: Any):
         super().__init__(**kwargs)
         names = list(names)
         if not all(isinstance(name, str) for name in names):
@@ -33,19 +36,19 @@ class ClassNames(keras.layers.Layer):
         self.names = names
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Checks that there is a name for each output."""
         if input_shape[-1] != len(self.names):
             raise ValueError(f"ClassNames: expected {input_shape[-1]} names, received {len(self.names)}.")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Returns the inputs."""
         return inputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Same shape as the input."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "names": self.names}

@@ -10,8 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from .base import Tensor
 
-def image_seeds(seed, count):
+
+def image_seeds(seed: int | keras.random.SeedGenerator | Tensor, count: int | Tensor) -> Tensor:
     """One seed an image.
 
     Args:
@@ -34,7 +36,7 @@ def image_seeds(seed, count):
     )
 
 
-def uniform(seeds, draws, low=0.0, high=1.0):
+def uniform(seeds: Tensor, draws: int, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Uniform draws in [low, high).
 
     Args:
@@ -56,23 +58,23 @@ def uniform(seeds, draws, low=0.0, high=1.0):
     return low + (high - low) * unit
 
 
-def normal(seeds, draws, std=1.0):
+def normal(seeds: Tensor, draws: int, std: float = 1.0) -> Tensor:
     """Gaussian draws of mean zero (Box and Muller 1958): float32, shape (n, draws), from `seeds` of shape (n,)."""
     unit = uniform(seeds, 2 * draws)
     radius = ops.sqrt(-2.0 * ops.log(1.0 - unit[:, :draws]))  # 1 - u lies in (0, 1]
     return std * radius * ops.cos(2 * np.pi * unit[:, draws:])
 
 
-def _int32(bits):
+def _int32(bits: int) -> Tensor:
     return ops.cast(bits - 2**32 if bits >= 2**31 else bits, "int32")
 
 
-def _shift(x, places):
+def _shift(x: Tensor, places: int) -> Tensor:
     """Logical right shift of int32: the arithmetic one, with the copied sign bits masked away."""
     return ops.bitwise_and(ops.right_shift(x, places), (1 << (32 - places)) - 1)
 
 
-def _mix(x):
+def _mix(x: Tensor) -> Tensor:
     """Spreads every input bit over all 32 output bits; wraps at 32 bits."""
     x = ops.bitwise_xor(x, _shift(x, 16)) * _int32(0x85EBCA6B)
     x = ops.bitwise_xor(x, _shift(x, 13)) * _int32(0xC2B2AE35)

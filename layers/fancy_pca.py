@@ -1,11 +1,14 @@
 """Fancy PCA (Krizhevsky et al. 2012, "ImageNet Classification with Deep CNNs", section 4.1)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from .augmentation import Augmentation
-from .base import register
+from .base import Tensor, register
 from .draws import normal
 
 # Of ImageNet's colours as images in [0, 1]: variances, and eigenvectors as columns (rows are red, green, blue).
@@ -14,7 +17,16 @@ IMAGENET_EIGENVALUES = (0.2175, 0.0188, 0.0045)
 IMAGENET_EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 
 
-def fancy_pca(images, seeds, eigenvalues, eigenvectors, std=0.1, scale=255.0, sqrt=False, channel_axis=-1):
+def fancy_pca(
+    images: Tensor,
+    seeds: Tensor,
+    eigenvalues: Tensor,
+    eigenvectors: Tensor,
+    std: float = 0.1,
+    scale: float = 255.0,
+    sqrt: bool = False,
+    channel_axis: int = -1,
+) -> Tensor:
     """Shifts the colour of each image along the principal components of the data's colours.
 
     Every pixel of an image gets the same shift, scale * P (a * l): P the eigenvectors as columns, l the eigenvalues
@@ -75,14 +87,14 @@ class FancyPCA(Augmentation):
 
     def __init__(
         self,
-        std=0.1,
-        eigenvalues=None,
-        eigenvectors=None,
-        value_range=(0, 255),
-        sqrt=False,
-        seed=None,
-        data_format=None,
-        **kwargs,
+        std: float = 0.1,
+        eigenvalues: Sequence[float] | np.ndarray | None = None,
+        eigenvectors: Sequence[Sequence[float]] | np.ndarray | None = None,
+        value_range: Sequence[float] = (0, 255),
+        sqrt: bool = False,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
     ):
         super().__init__(seed=seed, data_format=data_format, **kwargs)
         if std < 0:
@@ -103,9 +115,9 @@ class FancyPCA(Augmentation):
             )
         self._create_weights(values, vectors)
 
-    def _create_weights(self, values, vectors):
+    def _create_weights(self, values: np.ndarray, vectors: np.ndarray) -> None:
         # Made here and not in build, where `dataset.map(layer)` would make variables inside a graph.
-        def constant(name, array):
+        def constant(name: str, array: np.ndarray) -> keras.Variable:
             return self.add_weight(
                 name=name,
                 shape=array.shape,
@@ -120,16 +132,16 @@ class FancyPCA(Augmentation):
         self.built = True
 
     @property
-    def eigenvalues(self):
+    def eigenvalues(self) -> np.ndarray:
         """The C eigenvalues in use, float32, variances of images in [0, 1]."""
         return keras.ops.convert_to_numpy(self._values)
 
     @property
-    def eigenvectors(self):
+    def eigenvectors(self) -> np.ndarray:
         """The C x C eigenvectors in use, float32, as columns."""
         return keras.ops.convert_to_numpy(self._vectors)
 
-    def adapt(self, images):
+    def adapt(self, images: np.ndarray) -> None:
         """Takes eigenvalues and eigenvectors from the colours of `images`, an array (n, h, w, C) in `value_range`."""
         axis = -1 if self.data_format == "channels_last" else 1
         images = np.asarray(images)
@@ -145,7 +157,7 @@ class FancyPCA(Augmentation):
         self._values.assign(np.maximum(values[order], 0).astype("float32"))
         self._vectors.assign(vectors[:, order].astype("float32"))
 
-    def augment(self, images, seeds):
+    def augment(self, images: Tensor, seeds: Tensor) -> Tensor:
         """The pure function; see `fancy_pca`."""
         axis = -1 if self.data_format == "channels_last" else 1
         if images.shape[axis] != self._values.shape[0]:
@@ -165,7 +177,7 @@ class FancyPCA(Augmentation):
             channel_axis=axis,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, with the eigenvalues and eigenvectors in use."""
         return {
             **super().get_config(),

@@ -1,9 +1,11 @@
 """Maxout (Goodfellow et al. 2013, arXiv 1302.4389)."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from .base import register
+from .base import Shape, Tensor, register
 
 
 @register
@@ -30,7 +32,7 @@ class Maxout(keras.layers.Layer):
         Goodfellow et al. 2013, "Maxout Networks", section 3. Grouping: `tfa.layers.Maxout`, 0.23.
     """
 
-    def __init__(self, units, axis=-1, **kwargs):
+    def __init__(self, units: int, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)
         if isinstance(units, bool) or not isinstance(units, int) or units < 1:
             raise ValueError(f"Maxout: expected units to be a positive integer, received {units!r}.")
@@ -39,7 +41,7 @@ class Maxout(keras.layers.Layer):
         self.units = units
         self.axis = axis
 
-    def _groups(self, shape):
+    def _groups(self, shape: Shape) -> tuple[int, int]:
         """The axis counted from the front, and how many channels compete for each unit."""
         if not -len(shape) < self.axis < len(shape):
             raise ValueError(f"Maxout: expected inputs that have axis {self.axis}, received shape {tuple(shape)}.")
@@ -52,18 +54,18 @@ class Maxout(keras.layers.Layer):
             )
         return axis, channels // self.units
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Applies the maximum; see the class."""
         axis, pieces = self._groups(inputs.shape)
         shape = ops.shape(inputs)
         grouped = ops.reshape(inputs, (*shape[:axis], pieces, self.units, *shape[axis + 1 :]))
         return ops.max(grouped, axis=axis)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's shape with `units` on the axis."""
         axis, _ = self._groups(input_shape)
         return (*input_shape[:axis], self.units, *input_shape[axis + 1 :])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "units": self.units, "axis": self.axis}

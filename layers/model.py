@@ -1,6 +1,6 @@
 """The one subclass of `keras.Model` that convcraft needs."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -37,7 +37,7 @@ class Model(Base):
         (None, 2)
     """
 
-    def fit(self, *args, **kwargs):
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`."""
         try:
             return super().fit(*args, **kwargs)
@@ -45,7 +45,7 @@ class Model(Base):
             self._initial_epoch = None
 
 
-def as_model(model):
+def as_model(model: keras.Model) -> Model:
     """Wraps a functional or sequential Keras model, sharing its layers; it must be compiled afterwards.
 
     Args:

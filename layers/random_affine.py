@@ -1,11 +1,13 @@
 """Rotation, zoom and shift in one resampling."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from .augmentation import Augmentation
-from .base import register
+from .base import Tensor, register
 from .draws import uniform
 
 
@@ -35,15 +37,15 @@ class RandomAffine(Augmentation):
 
     def __init__(
         self,
-        rotation=0.0,
-        zoom=0.0,
-        shift=0.0,
-        flip=False,
-        fill_mode="nearest",
-        fill_value=0.0,
-        seed=None,
-        data_format=None,
-        **kwargs,
+        rotation: float = 0.0,
+        zoom: float = 0.0,
+        shift: float = 0.0,
+        flip: bool = False,
+        fill_mode: str = "nearest",
+        fill_value: float = 0.0,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
     ):
         super().__init__(seed=seed, data_format=data_format, **kwargs)
         # TensorFlow has no XLA kernel for its projective transform; jit_compile="auto" heeds this
@@ -62,7 +64,7 @@ class RandomAffine(Augmentation):
         self.fill_mode = fill_mode
         self.fill_value = fill_value
 
-    def augment(self, images, seeds):
+    def augment(self, images: Tensor, seeds: Tensor) -> Tensor:
         """The pure function: one draw of angle, factor, shifts and mirroring for each image."""
         first = self.data_format == "channels_first"
         height, width = ops.shape(images)[2:4] if first else ops.shape(images)[1:3]
@@ -75,7 +77,7 @@ class RandomAffine(Augmentation):
             data_format=self.data_format,
         )
 
-    def matrices(self, seeds, height, width):
+    def matrices(self, seeds: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:
         """float32 (n, 8): for each output pixel the input pixel to take, as in `keras.ops.image.affine_transform`."""
         draw = uniform(seeds, 5, -1.0, 1.0)
         angle = draw[:, 0] * (self.rotation * np.pi / 180)
@@ -90,7 +92,7 @@ class RandomAffine(Augmentation):
         zero = ops.zeros_like(angle)
         return ops.stack([a, b, right, c, d, down, zero, zero], axis=1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = ("rotation", "zoom", "shift", "flip", "fill_mode", "fill_value")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

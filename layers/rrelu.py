@@ -1,9 +1,11 @@
 """Randomized leaky ReLU (Xu et al. 2015, arXiv 1505.00853)."""
 
+from typing import Any, Self
+
 import keras
 from keras import ops
 
-from .base import register, seed_generator
+from .base import Shape, Tensor, register, seed_generator
 
 
 @register
@@ -31,7 +33,14 @@ class RReLU(keras.layers.Layer):
         Xu, Wang, Chen, Li 2015, "Empirical Evaluation of Rectified Activations", section 2.4.
     """
 
-    def __init__(self, lower=1 / 8, upper=1 / 3, divide=False, seed=None, **kwargs):
+    def __init__(
+        self,
+        lower: float = 1 / 8,
+        upper: float = 1 / 3,
+        divide: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         if not 0 <= lower <= upper or (divide and lower == 0):
             bounds = "0 < lower <= upper (divisors)" if divide else "0 <= lower <= upper"
@@ -44,11 +53,11 @@ class RReLU(keras.layers.Layer):
         self.supports_masking = True
 
     @classmethod
-    def paper(cls, lower=3, upper=8, **kwargs):
+    def paper(cls, lower: float = 3, upper: float = 8, **kwargs: Any) -> Self:
         """The paper's convention: negative inputs are divided by a in U(lower, upper)."""
         return cls(lower, upper, divide=True, **kwargs)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Applies the activation; see the class."""
         if training:
             drawn = keras.random.uniform(
@@ -58,11 +67,11 @@ class RReLU(keras.layers.Layer):
             drawn = (self.lower + self.upper) / 2
         return ops.where(inputs >= 0, inputs, inputs / drawn if self.divide else inputs * drawn)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Same shape as the input."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         config = {"lower": self.lower, "upper": self.upper, "divide": self.divide, "seed": self.seed}
         return {**super().get_config(), **config}

@@ -1,9 +1,11 @@
 """The parameter-free shortcut of CIFAR ResNets."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from .base import register
+from .base import Shape, Tensor, register
 
 
 @register
@@ -27,31 +29,31 @@ class PadShortcut(keras.layers.Layer):
         He, Zhang, Ren, Sun 2015, "Deep Residual Learning for Image Recognition", section 3.3, option (A).
     """
 
-    def __init__(self, filters, stride=1, **kwargs):
+    def __init__(self, filters: int, stride: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         if filters < 1 or stride < 1:
             raise ValueError(f"PadShortcut: expected filters and stride from 1, received {filters} and {stride}.")
         self.filters = filters
         self.stride = stride
 
-    def _missing(self, shape):
+    def _missing(self, shape: tuple[Any, ...]) -> tuple[int, int]:
         missing = self.filters - shape[-1]
         if missing < 0:
             raise ValueError(f"PadShortcut: expected at most {self.filters} channels, received {shape[-1]}.")
         return missing // 2, missing - missing // 2
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Subsamples and pads; see the class."""
         pads = [(0, 0)] * 3 + [self._missing(inputs.shape)]
         return ops.pad(inputs[:, :: self.stride, :: self.stride], pads)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Height and width divided by the stride and rounded up; `filters` channels."""
         self._missing(input_shape)
         batch, height, width, _ = input_shape
         sizes = [None if size is None else -(-size // self.stride) for size in (height, width)]
         return (batch, *sizes, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "filters": self.filters, "stride": self.stride}

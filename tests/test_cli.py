@@ -156,11 +156,13 @@ def test_info_model(capsys):
 def test_broken_pipe(tmp_path):
     """`convcraft list | head -1` ends quietly."""
     script = f"'{sys.executable}' -m convcraft list | head -1"
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=environment(), cwd=tmp_path)
+    done = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, env=environment(PYTHONUNBUFFERED=""), cwd=tmp_path
+    )
     assert done.stdout == "recipes\n" and done.stderr == ""
     closed = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', 'convcraft', 'list'], stdout=-1, "
     closed += "stderr=-1); p.stdout.close(); print(p.stderr.read().decode(), p.wait())"
-    assert python(closed, cwd=tmp_path).split() == ["141"]
+    assert python(closed, cwd=tmp_path, PYTHONUNBUFFERED="").split() == ["141"]
 
 
 def test_narrow_terminal_encoding(monkeypatch):

@@ -171,9 +171,8 @@ def test_metadata(wheel, checkout):
     assert sorted(described.get_all("Provides-Extra")) == EXTRAS
     assert described["Name"] == "convcraft" and described["Version"] == convcraft.__version__
     assert described["License-Expression"] == "Apache-2.0"
-    assert not [line for line in described.get_all("Classifier") if line.startswith("License ::")], (
-        "deprecated beside it"
-    )
+    classifiers = described.get_all("Classifier")
+    assert not [line for line in classifiers if line.startswith("License ::")], "deprecated beside an expression"
     assert described["Requires-Python"] == ">=3.11"
     versions = {line.split(" :: ")[-1] for line in classifiers if " 3." in line}
     assert versions == {"3.11", "3.12", "3.13"}
@@ -237,3 +236,135 @@ def test_licence(checkout):
     text = (checkout / "LICENSE").read_text()
     assert "Apache License" in text and "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_ruff_is_the_same_everywhere(wheel, checkout):
+    """The hook before a commit, and `make lint`."""
+    required = [re.sub(r"\s", "", line) for line in metadata(wheel).get_all("Requires-Dist")]
+    (version,) = [line.split(";")[0].removeprefix("ruff==") for line in required if line.startswith("ruff==")]
+    hooks = checkout / ".pre-commit-config.yaml"
+    if not hooks.exists():
+        pytest.skip("an unpacked sdist has no hooks")
+    assert f"rev: v{version}\n" in hooks.read_text()
+
+
+# the Makefile, with a Python that notes what is asked of it in place of doing it
+
+FAKE = """#!/bin/sh
+echo "$*" >> "$LOG"
+case "$*" in
+*"$FAILING"*) exit 1 ;;
+"-m venv "*) for last; do :; done; mkdir -p "$last/bin" && cp "$0" "$last/bin/python" ;;
+"-m pip wheel"*) mkdir -p build/wheel && touch build/wheel/a.whl ;;
+esac
+"""
+
+
+@pytest.fixture
+def make(checkout, tmp_path):
+    """`make(words, failing="…")` in a folder with a space in its name; returns status, output, and what Python got."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    for name in ("Makefile", "setup.cfg", "requirements.txt", "requirements-oracle.txt"):
+        shutil.copy(checkout / name, folder)
+    python = tmp_path / "fake-python"
+    python.write_text(FAKE)
+    python.chmod(0o755)
+
+    def run(*words, failing="nothing at all", fake=True):
+        log = tmp_path / "log"
+        log.write_text("")
+        env = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+        pythons = [f"PYTHON={python}", f"ORACLE_PYTHON={python}"] if fake else []
+        done = subprocess.run(
+            ["make", *words, *pythons],
+            cwd=folder,
+            env={**env, "LOG": str(log), "FAILING": failing},
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stdout + done.stderr, log.read_text()
+
+    return run
+
+
+def test_make_venv_is_idempotent(make):
+    status, said, asked = make("venv")
+    assert status == 0, said
+    assert "-m venv --clear .venv" in asked and "install --quiet --disable-pip-version-check --editable .[dev]" in asked
+    status, said, asked = make("venv")
+    assert (status, asked) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["", "/bin/false", "/no/such/python"])
+def test_make_venv_without_a_fitting_python(make, name):
+    """One sentence that says what is needed."""
+    status, said, asked = make("venv", f"PYTHON={name}", fake=False)
+    first, *rest = said.splitlines()
+    assert status and len(rest) == 1 and rest[0].startswith("make: ***")
+    assert first.startswith("convcraft needs Python 3.11, 3.12 or 3.13 with the module venv")
+    assert "make venv PYTHON=" in first and (name or "none was found") in first
+
+
+def test_make_venv_starts_again_after_a_failure(make):
+    """Broken off while installing, it is not taken for ready."""
+    status, _, _ = make("venv", failing="--editable")
+    assert status
+    status, _, asked = make("venv")
+    assert not status and "--editable" in asked and "-m venv" not in asked
+    status, _, asked = make("venv", "-W", "setup.cfg", failing="pip --version")  # an environment without pip
+    assert "-m venv --clear .venv" in asked
+
+
+PARTS_OF_TEST = ["ruff check .", "ruff format --check .", "-m mypy", "pip wheel", "--target build/site", "-m pytest"]
+
+
+def test_make_test_runs_every_part(make):
+    status, said, asked = make("test", "ARGS=-x")
+    assert status == 0, said
+    for part in PARTS_OF_TEST:
+        assert part in asked, part
+    assert asked.splitlines()[-1].endswith("/a folder/tests -x")
+
+
+@pytest.mark.parametrize(
+    "part", ["ruff check", "ruff format", "-m mypy", "pip wheel", "--target build/site", "-m pytest"]
+)
+@pytest.mark.parametrize("target", ["test", "test-all"])
+def test_make_test_fails_if_a_part_fails(make, target, part):
+    status, _, asked = make(target, failing=part)
+    assert status and part in asked
+
+
+def test_make_test_all_does_what_it_can(make):
+    status, said, asked = make("test-all", failing="import torch")
+    assert status == 0, said
+    assert "install --quiet --disable-pip-version-check torch\n" in asked and "requirements-oracle.txt" in asked
+    assert asked.splitlines()[-1].endswith("/tests -m ")
+    status, said, asked = make("test-all", failing="torch")
+    assert status == 0 and "PyTorch cannot be installed here: its tests are skipped." in said
+    assert asked.splitlines()[-1].endswith("/tests -m ")
+    make("clean")
+    status, said, asked = make("test-all", failing="requirements-oracle.txt")
+    assert status == 0 and "tensorflow-addons cannot be installed here: its tests are skipped." in said
+
+
+def test_make_oracle_without_a_fitting_python(make):
+    status, said, _ = make("oracle", "ORACLE_PYTHON=", fake=False)
+    assert status and said.startswith("tensorflow-addons needs Python 3.9, 3.10 or 3.11")
+
+
+def test_makefile_is_plain():
+    """For macOS's make 3.81 and any POSIX sh."""
+    text = (ROOT / "Makefile").read_text()
+    for newer in (".ONESHELL", "$(file ", "!=", "&:", "undefine", "[[", "pipefail", "function ", "<<<", "source "):
+        assert newer not in text, newer
+    assert "SHELL" not in text.replace(".ONESHELL", "")
+
+
+def test_ci_runs_make_test():
+    script = ROOT / ".ci" / "run"
+    if not script.exists():
+        pytest.skip("an unpacked sdist has no CI")
+    assert os.access(script, os.X_OK)
+    assert script.read_text().splitlines()[-1] == "make test"

@@ -1,11 +1,17 @@
 """Callbacks of a run: its history, its time limit, and what ties two calls of `fit` into one training."""
 
 import json
+import pathlib
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
 from . import environment
+from .data import Feed
+from .data.streams import StreamFeed
+from .distribute import Strategy
 from .optimize import learning_rate
 from .rundir import read_history, write_atomically
 
@@ -20,22 +26,22 @@ class Phases(keras.callbacks.CallbackList):
         last: to be set before the last call.
     """
 
-    def __init__(self, callbacks, model):
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback], model: keras.Model):
         super().__init__(callbacks, add_history=True, model=model)
         self.begun = self.last = False
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Once."""
         if not self.begun:
             super().on_train_begin(logs)
         self.begun = True
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Once."""
         if self.last:
             super().on_train_end(logs)
 
-    def finish(self):
+    def finish(self) -> None:
         """The beginning, if there was none, and the end, without another epoch."""
         self.last = True
         self.on_train_begin()
@@ -53,7 +59,14 @@ class History(keras.callbacks.Callback):
         write: whether this process writes files.
     """
 
-    def __init__(self, path, feed, strategy=None, progress=None, write=True):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        feed: Feed | StreamFeed,
+        strategy: Strategy | None = None,
+        progress: dict[str, Any] | None = None,
+        write: bool = True,
+    ):
         super().__init__()
         self.path = path
         self.feed = feed
@@ -64,11 +77,11 @@ class History(keras.callbacks.Callback):
         self.starts.append({**start, "resumed_at": place})
         self.write(progress["epochs"] if progress else [])
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the clock."""
         self.began = time.perf_counter()
 
-    def line(self, epoch, logs):
+    def line(self, epoch: int, logs: Mapping[str, Any]) -> dict[str, Any]:
         """The epoch's line."""
         seconds = time.perf_counter() - self.began
         images = (self.feed.steps - self.feed.start) * self.feed.batch_size
@@ -82,7 +95,7 @@ class History(keras.callbacks.Callback):
             "images_per_second": round(images / seconds, 1),
         }
 
-    def write(self, epochs):
+    def write(self, epochs: Sequence[dict[str, Any]]) -> None:
         """Writes the whole file anew: it never holds a torn line, nor an epoch that a resumed run repeats."""
         if self.writes:
             lines = "".join(json.dumps(line) + "\n" for line in [*self.starts, *epochs])
@@ -92,12 +105,12 @@ class History(keras.callbacks.Callback):
 class TimeLimit(keras.callbacks.Callback):
     """Stops training after the epoch in which `minutes` have passed."""
 
-    def __init__(self, minutes, epochs):
+    def __init__(self, minutes: float, epochs: int):
         super().__init__()
         self.epochs = epochs
         self.end = time.monotonic() + 60 * minutes
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks at the clock."""
         if time.monotonic() > self.end and epoch + 1 < self.epochs:
             self.model.stop_training = True

@@ -1,12 +1,13 @@
 """card.md: what a run's model is, in the layout of Hugging Face's model cards."""
 
+import os
 import pathlib
 
 from . import rundir
 from .report.format import duration
 
 
-def write(directory):
+def write(directory: str | os.PathLike[str]) -> pathlib.Path:
     """Writes `directory`/card.md from the run's own files; returns its path."""
     directory = pathlib.Path(directory)
     run = rundir.read_json(directory / "config.json")

@@ -1,13 +1,16 @@
 """What is refused before hours of training."""
 
+from collections.abc import Iterable
+
 import keras
 
 from convcraft import zoo
 
-from .data import check_fits
+from .data import Data, check_fits
+from .distribute import Strategy
 
 
-def fits(model, data):
+def fits(model: keras.Model, data: Data) -> None:
     """Checks that `model` can be trained on `data`.
 
     Args:
@@ -42,7 +45,7 @@ def fits(model, data):
     check_fits(data, max(zoo.cost(_sized(model, found)).stride), model.name)
 
 
-def _sized(model, shape):
+def _sized(model: keras.Model, shape: tuple[int, ...]) -> keras.Model:
     """`model`, or where it takes images of any size, the same for `shape`."""
     if None not in model.input_shape[1:]:
         return model
@@ -55,7 +58,7 @@ def _sized(model, shape):
         ) from error
 
 
-def fits_strategy(model, strategy):
+def fits_strategy(model: keras.Model, strategy: Strategy | None) -> None:
     """Checks that `model` was built under `strategy`; Keras would train it on one device without a word."""
     if strategy is None or not hasattr(strategy, "scope"):
         return
@@ -67,5 +70,5 @@ def fits_strategy(model, strategy):
         )
 
 
-def _shape(shape):
+def _shape(shape: Iterable[int | None]) -> str:
     return "x".join("any" if size is None else str(size) for size in shape)

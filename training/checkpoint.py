@@ -5,17 +5,28 @@ middle of an epoch and the place in the data; `BackupAndRestore` starts the epoc
 """
 
 import json
+import os
 import pathlib
 import time
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
+from .callbacks import History
+from .data import Feed
+from .data.streams import StreamFeed
 from .optimize import to_numpy
 from .rundir import write_atomically
 
 
-def save(path, model, progress, callbacks=()):
+def save(
+    path: str | os.PathLike[str],
+    model: keras.Model,
+    progress: dict[str, Any],
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+) -> None:
     """Writes a checkpoint: to a temporary file, flushed to disk, then renamed.
 
     Args:
@@ -24,7 +35,8 @@ def save(path, model, progress, callbacks=()):
         progress: a JSON-able dictionary: where training stands.
         callbacks: whose numbers and arrays are kept, too.
     """
-    arrays, kept = {}, []
+    arrays: dict[str, Any] = {}
+    kept = []
     for group, variables in _groups(model).items():
         arrays.update({f"{group}/{n}": to_numpy(variable) for n, variable in enumerate(variables)})
     for n, callback in enumerate(callbacks):
@@ -35,7 +47,7 @@ def save(path, model, progress, callbacks=()):
     write_atomically(path, lambda file: np.savez(file, **arrays))
 
 
-def load(path):
+def load(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The checkpoint at `path`: a dictionary with `progress` and `arrays`; None where there is none."""
     if not pathlib.Path(path).exists():
         return None
@@ -44,7 +56,7 @@ def load(path):
     return {"progress": json.loads(arrays.pop("meta").tobytes()), "arrays": arrays}
 
 
-def restore_model(model, saved):
+def restore_model(model: keras.Model, saved: dict[str, Any]) -> None:
     """Assigns all variables of the model and its optimizer, random states included.
 
     Raises:
@@ -56,12 +68,12 @@ def restore_model(model, saved):
         _assign(_groups(model)[group], saved, group)
 
 
-def restore_metrics(model, saved):
+def restore_metrics(model: keras.Model, saved: dict[str, Any]) -> None:
     """Assigns the metrics' accumulators, which must be built."""
     _assign(_groups(model)["metrics"], saved, "metrics")
 
 
-def restore_callbacks(callbacks, saved):
+def restore_callbacks(callbacks: Iterable[keras.callbacks.Callback], saved: dict[str, Any]) -> None:
     """Gives the callbacks back their numbers and arrays, as far as class and order agree."""
     for n, (callback, kept) in enumerate(zip(callbacks, saved["progress"]["callbacks"], strict=False)):
         if type(callback).__name__ != kept["class"]:
@@ -74,7 +86,7 @@ def restore_callbacks(callbacks, saved):
             setattr(callback, key, [rows[i] for i in sorted(rows)])
 
 
-def _groups(model):
+def _groups(model: keras.Model) -> dict[str, list[keras.Variable]]:
     """The variables by group: `model` holds weights, moving statistics and random states."""
     metrics = list(model.metrics_variables)
     ours = {id(variable) for variable in metrics}
@@ -82,7 +94,7 @@ def _groups(model):
     return {"model": states, "optimizer": list(model.optimizer.variables), "metrics": metrics}
 
 
-def _assign(variables, saved, group):
+def _assign(variables: list[keras.Variable], saved: dict[str, Any], group: str) -> None:
     arrays = {key: value for key, value in saved["arrays"].items() if key.startswith(f"{group}/")}
     if len(arrays) != len(variables):
         raise ValueError(
@@ -99,7 +111,7 @@ def _assign(variables, saved, group):
         variable.assign(value)
 
 
-def _state(callback):
+def _state(callback: keras.callbacks.Callback) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
     """A callback's own attributes: plain values, and lists of arrays such as `EarlyStopping.best_weights`."""
     plain, lists = {}, {}
     for key, value in vars(callback).items():
@@ -127,7 +139,16 @@ class Checkpoint(keras.callbacks.Callback):
         write: whether this process writes files.
     """
 
-    def __init__(self, path, feed, history, saved=None, watched=(), minutes=5.0, write=True):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        feed: Feed | StreamFeed,
+        history: History,
+        saved: dict[str, Any] | None = None,
+        watched: Sequence[keras.callbacks.Callback] = (),
+        minutes: float = 5.0,
+        write: bool = True,
+    ):
         super().__init__()
         self.path = path
         self.feed = feed
@@ -138,12 +159,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.writes = write
         self.epochs = list(saved["progress"]["epochs"]) if saved else []
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Restores the callbacks, which have just reset themselves."""
         if self.saved:
             restore_callbacks(self.watched, self.saved)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets the epoch; where the run was killed within it, restores the metrics, which Keras has just reset."""
         self.feed.epoch = epoch
         if self.saved and self.feed.start:
@@ -151,19 +172,19 @@ class Checkpoint(keras.callbacks.Callback):
         self.saved = None
         self.epoch, self.last = epoch, time.monotonic()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves when it has been a while; not after an epoch's last step, when `on_epoch_end` is about to."""
         step = self.feed.start + batch + 1
         if step < self.feed.steps and time.monotonic() - self.last > 60 * self.minutes:
             self._save(self.epoch, step)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Saves, then writes the history: a line that is lost in between is in the checkpoint."""
         self.epochs.append(self.history.line(epoch, logs))
         self._save(epoch + 1, 0)
         self.history.write(self.epochs)
 
-    def _save(self, epoch, step):
+    def _save(self, epoch: int, step: int) -> None:
         self.last = time.monotonic()
         if self.writes:
             stopped = bool(self.model.stop_training) and not step

@@ -50,7 +50,7 @@ class Common:
     time_limit: float = 0.0
 
 
-def check(config):
+def check(config: Common) -> None:
     """Refuses values that would fail later, or silently do nothing.
 
     Raises:
@@ -75,7 +75,7 @@ def check(config):
         raise ValueError(f"Expected seed from 0 to 2147483647; received {config.seed}.")
 
 
-def resolve(config):
+def resolve(config: Common) -> Common:
     """The options as they are used: checked, the data set decided, its path absolute.
 
     `data` may name several sets, "cifar10 or digits": the first that is on this machine is taken, the last if none
@@ -92,7 +92,7 @@ def resolve(config):
     return dataclasses.replace(config, data=chosen)
 
 
-def at_hand(name):
+def at_hand(name: str) -> bool:
     """Whether a data set can be read without a download."""
     folder = os.environ.get("CONVCRAFT_DATA")
     if folder and (pathlib.Path(folder, f"{name}.npz").exists() or pathlib.Path(folder, name).is_dir()):

@@ -3,13 +3,17 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import keras
 
 from .common import STRATEGIES
 
+Strategy = Any  # tf.distribute.Strategy or keras.distribution.DataParallel
 
-def strategy(kind="auto"):
+
+def strategy(kind: str | None = "auto") -> Strategy | None:
     """The strategy to build and train a model under.
 
     Args:
@@ -44,7 +48,7 @@ def strategy(kind="auto"):
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def _other_backend(kind, backend):
+def _other_backend(kind: str, backend: str) -> Strategy | None:
     if kind == "auto" and backend != "jax":
         return None
     if backend != "jax" or kind != "auto":
@@ -55,7 +59,7 @@ def _other_backend(kind, backend):
     return keras.distribution.DataParallel() if len(keras.distribution.list_devices()) > 1 else None
 
 
-def _workers():
+def _workers() -> int:
     config = os.environ.get("TF_CONFIG", "")
     try:
         cluster = json.loads(config or "{}").get("cluster", {})
@@ -64,7 +68,7 @@ def _workers():
         raise ValueError(f"Expected TF_CONFIG to be a JSON object; received {config!r}.") from error
 
 
-def _multiworker(workers):
+def _multiworker(workers: int) -> Strategy:
     if not workers:
         raise ValueError(
             "strategy='multiworker' expects the environment variable TF_CONFIG to list the workers, for example "
@@ -83,7 +87,7 @@ def _multiworker(workers):
 
 
 @contextlib.contextmanager
-def scope(strategy):
+def scope(strategy: Strategy | None) -> Iterator[None]:
     """The context to build and compile a model in; without a strategy, nothing."""
     if strategy is None:
         yield
@@ -100,7 +104,7 @@ def scope(strategy):
             keras.distribution.set_distribution(before)
 
 
-def replicas(strategy):
+def replicas(strategy: Strategy | None) -> int:
     """Over how many devices a batch is split."""
     if strategy is None:
         return 1
@@ -109,7 +113,7 @@ def replicas(strategy):
     return strategy.device_mesh.devices.size
 
 
-def is_chief(strategy):
+def is_chief(strategy: Strategy | None) -> bool:
     """Whether this process writes files: the only one, or the first of several workers."""
     resolver = getattr(strategy, "cluster_resolver", None)
     if resolver is None or not resolver.task_type:
@@ -118,7 +122,7 @@ def is_chief(strategy):
     return resolver.task_type == "chief" or (not has_chief and resolver.task_type == "worker" and resolver.task_id == 0)
 
 
-def compile_xla(strategy=None):
+def compile_xla(strategy: Strategy | None = None) -> bool | Literal["auto"]:
     """What to pass as `jit_compile` on this device.
 
     Keras's "auto" compiles with XLA on CPUs as well, where a SqueezeNet trained 8 times slower. Here, on TensorFlow:

@@ -7,6 +7,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+from typing import Any
 
 import keras
 
@@ -17,7 +18,7 @@ from . import distribute
 BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",), "torch": ("torch",)}
 
 
-def describe(strategy=None):
+def describe(strategy: distribute.Strategy | None = None) -> dict[str, Any]:
     """A JSON-able dictionary of versions, hardware, strategy and commit, for the run's log."""
     backend = keras.backend.backend()
     return {
@@ -38,7 +39,7 @@ def describe(strategy=None):
     }
 
 
-def devices():
+def devices() -> list[str]:
     """The GPUs by name, or `["CPU"]`."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -50,12 +51,12 @@ def devices():
     return [str(name) for name in keras.distribution.list_devices()] if backend == "jax" else ["CPU"]
 
 
-def now():
+def now() -> str:
     """The time in UTC, to the second, as ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _version(*packages):
+def _version(*packages: str) -> str | None:
     for package in packages:
         try:
             return importlib.metadata.version(package)
@@ -64,7 +65,7 @@ def _version(*packages):
     return None
 
 
-def _processor():
+def _processor() -> str:
     if sys.platform == "linux":
         for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
             if line.lower().startswith("model name"):
@@ -72,13 +73,13 @@ def _processor():
     return platform.processor() or platform.machine()
 
 
-def _memory():
+def _memory() -> float | None:
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
 
 
-def _commit():
+def _commit() -> str | None:
     """The commit of the checkout that convcraft is imported from; None for an installed package."""
     root = pathlib.Path(convcraft.__file__).resolve().parent.parent
     if not (root / ".git").exists():

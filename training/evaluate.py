@@ -4,17 +4,25 @@
 """
 
 import hashlib
+import os
 import pathlib
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import rundir
+from .data import Data, Feed
+from .data.streams import StreamFeed
+
+if TYPE_CHECKING:
+    import keras
 
 WORST = 24  # pictures in the report
 
 
-def score(model, data, split="test"):
+def score(model: "keras.Model", data: Data, split: str = "test") -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """Measures a classifier on a split.
 
     Args:
@@ -37,14 +45,14 @@ def score(model, data, split="test"):
     return metrics, labels.astype("int32"), np.exp(logarithms).astype("float32")
 
 
-def worst(labels, probabilities, count=WORST):
+def worst(labels: np.ndarray, probabilities: np.ndarray, count: int = WORST) -> np.ndarray:
     """Row numbers of the worst mistakes, highest loss first; then of the least certain right answers."""
     truth = probabilities[np.arange(len(labels)), labels]
     wrong = probabilities.argmax(axis=1) != labels
     return np.lexsort((truth, ~wrong))[:count]
 
 
-def evaluate_run(directory, seconds=None):
+def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None) -> dict[str, Any]:
     """Measures the model of a run on its validation and test images; writes metrics.json and predictions.npz.
 
     Returns:
@@ -71,7 +79,7 @@ def evaluate_run(directory, seconds=None):
         directory / "predictions.npz",
         lambda file: np.savez_compressed(file, labels=labels, probabilities=probabilities, index=rows, images=pictures),
     )
-    result = {"test": metrics}
+    result: dict[str, Any] = {"test": metrics}
     if "val" in data.counts:
         result["val"] = score(model, data, "val")[0]
     spent = cost(model) if None not in model.input_shape[1:] else None
@@ -86,11 +94,11 @@ def evaluate_run(directory, seconds=None):
     return result
 
 
-def _batches(feed):
+def _batches(feed: Feed | StreamFeed) -> Iterator[tuple[np.ndarray, ...]]:
     return feed.numpy() if hasattr(feed, "numpy") else feed.dataset().as_numpy_iterator()
 
 
-def _pictures(data, rows):
+def _pictures(data: Data, rows: np.ndarray) -> np.ndarray:
     """The images of these rows, uint8."""
     images = data.sources["test"].batch(rows)[0] if data.sources else data.arrays("test")[0][rows]
     return np.clip(np.rint(images), 0, 255).astype("uint8")

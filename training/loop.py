@@ -1,5 +1,6 @@
 """The loop that every recipe uses: check, train, resume, evaluate, report."""
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
@@ -10,6 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -17,6 +21,8 @@ import convcraft
 
 from . import check, checkpoint, common, distribute, environment, rundir
 from .callbacks import History, Phases, TimeLimit
+from .data import Data, Feed
+from .data.streams import StreamFeed
 from .progress import Progress
 from .report.format import duration
 
@@ -41,7 +47,14 @@ class Run:
 
     checkpoint_minutes = 5.0
 
-    def __init__(self, directory, config, recipe, command, strategy=None):
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        config: common.Common,
+        recipe: str,
+        command: str,
+        strategy: distribute.Strategy | None = None,
+    ):
         self.directory = pathlib.Path(directory)
         self.config = config
         self.recipe = recipe
@@ -50,18 +63,18 @@ class Run:
         self.chief = distribute.is_chief(strategy)
         self.jit = distribute.compile_xla(strategy)
         self.epochs = 1 if config.smoke else config.epochs
-        self.model = None
-        self.metrics = None
+        self.model: keras.Model | None = None
+        self.metrics: dict[str, Any] | None = None
 
-    def scope(self):
+    def scope(self) -> contextlib.AbstractContextManager[None]:
         """The context to build and compile the model in: the strategy's, or none."""
         return distribute.scope(self.strategy)
 
-    def steps(self, data):
+    def steps(self, data: Data) -> int:
         """Number of training steps in all, for schedules."""
         return self._feed(data).steps * self.epochs
 
-    def fit(self, model, data, callbacks=()):
+    def fit(self, model: keras.Model, data: Data, callbacks: Sequence[keras.callbacks.Callback] = ()) -> keras.Model:
         """Trains `model` on the training images, from where an earlier start of this run stopped.
 
         Args:
@@ -122,15 +135,15 @@ class Run:
         self.model = model
         return model
 
-    def _feed(self, data):
+    def _feed(self, data: Data) -> Feed | StreamFeed:
         return data.feed("train", multiple_of=distribute.replicas(self.strategy))
 
-    def _build_metrics(self, model, data):
+    def _build_metrics(self, model: keras.Model, data: Data) -> None:
         """Metrics make their variables at the first batch; to be restored, they must exist before it."""
         feed = data.feed("train", multiple_of=distribute.replicas(self.strategy))
         model.evaluate(feed.dataset(), steps=1, verbose=0)
 
-    def _describe(self, model, data):
+    def _describe(self, model: keras.Model, data: Data) -> None:
         """Writes config.json: recipe, options, model and data."""
         if not self.chief:
             return
@@ -161,7 +174,11 @@ class Run:
         )
 
 
-def run(recipe, config=None, directory=None):
+def run(
+    recipe: str | pathlib.Path | types.ModuleType,
+    config: common.Common | dict[str, Any] | None = None,
+    directory: str | os.PathLike[str] | None = None,
+) -> Run:
     """Runs a recipe: trains (or resumes), measures the saved file in a fresh process, writes the report.
 
     Args:
@@ -174,12 +191,11 @@ def run(recipe, config=None, directory=None):
         A `Run` with `directory`, `model` and `metrics`.
     """
     module = load_recipe(recipe)
-    if config is None or isinstance(config, dict):
-        config = module.Config(**(config or {}))
-    return execute(module, config, directory)
+    options = module.Config(**(config or {})) if config is None or isinstance(config, dict) else config
+    return execute(module, options, directory)
 
 
-def main(config_class, train):
+def main(config_class: type[common.Common], train: Callable[[Any, Run], object]) -> None:
     """What `python my_recipe.py [options]` does: options from the command line, then the run.
 
     Args:
@@ -191,18 +207,23 @@ def main(config_class, train):
     module = sys.modules[train.__module__]
     path = pathlib.Path(module.__file__ or "")
 
-    def start():
+    def start() -> None:
         config = recipe_options(config_class, sys.argv[1:], prog=f"python {path.name}")
         execute(module, config, command=f"python {path.name}")
 
     sys.exit(guarded(start))
 
 
-def execute(module, config, directory=None, command=None):
+def execute(
+    module: types.ModuleType,
+    config: common.Common,
+    directory: str | os.PathLike[str] | None = None,
+    command: str | None = None,
+) -> Run:
     """Runs a loaded recipe; see `run`. `command` is what started it, without options."""
     began = time.perf_counter()
     config = common.resolve(config)
-    path = pathlib.Path(module.__file__).resolve()
+    path = pathlib.Path(module.__file__).resolve()  # type: ignore[arg-type]  # a recipe is a file
     strategy = distribute.strategy(config.strategy)  # first: several workers must meet before anything else
     directory = rundir.choose(directory or config.output, path.stem, config)
     config = dataclasses.replace(config, output=str(directory))
@@ -230,7 +251,7 @@ def execute(module, config, directory=None, command=None):
     return one
 
 
-def _finish(one, seconds):
+def _finish(one: Run, seconds: float) -> dict[str, Any]:
     """Measures the saved file in a fresh process, on one device; writes report and card; says what is where."""
     from . import card, report
 
@@ -265,7 +286,7 @@ def _finish(one, seconds):
     return metrics
 
 
-def load_recipe(recipe):
+def load_recipe(recipe: str | pathlib.Path | types.ModuleType) -> types.ModuleType:
     """The module of a recipe: by name, by path, or as it is."""
     if not isinstance(recipe, str | pathlib.Path):
         return recipe
@@ -279,7 +300,7 @@ def load_recipe(recipe):
     return importlib.import_module(f"convcraft.recipes.{catalog.require(recipe, ['recipe'])}")
 
 
-def _import_file(path):
+def _import_file(path: pathlib.Path) -> types.ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"Expected a Python file, received {path}.")
@@ -289,14 +310,14 @@ def _import_file(path):
     return module
 
 
-def save_model(model, path):
+def save_model(model: keras.Model, path: pathlib.Path) -> None:
     """Saves a `.keras` file whole or not at all."""
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     model.save(temporary)
     os.replace(temporary, path)
 
 
-def _options(config):
+def _options(config: common.Common) -> str:
     """The options that differ from the recipe's defaults, as they are typed."""
     words = []
     for field in dataclasses.fields(config):
@@ -306,14 +327,14 @@ def _options(config):
     return "".join(words)
 
 
-def _devices(strategy):
+def _devices(strategy: distribute.Strategy | None) -> str:
     count, names = distribute.replicas(strategy), environment.devices()
     if names == ["CPU"]:
         return "without a GPU" if count == 1 else f"on {count} CPU devices"
     return f"on {names[0]}" if count == 1 else f"on {count} devices ({names[0]}, …)"
 
 
-def _saved_model(directory):
+def _saved_model(directory: pathlib.Path) -> keras.Model:
     from convcraft.zoo import load_model
 
     return load_model(directory / "model.keras")

@@ -1,13 +1,16 @@
 """Optimizers and schedules by name, out of Keras's own."""
 
-import keras
+from typing import Any
 
-from .common import check
+import keras
+import numpy as np
+
+from .common import Common, check
 
 UNDECAYED = ["bias", "gamma", "beta", "alpha"]  # normalization, biases, PReLU's slopes
 
 
-def schedule(config, steps):
+def schedule(config: Common, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate over `steps` steps: `config.learning_rate`, falling as `config.schedule` says.
 
     Returns:
@@ -30,7 +33,7 @@ def schedule(config, steps):
     return rate
 
 
-def optimizer(config, steps):
+def optimizer(config: Common, steps: int) -> keras.optimizers.Optimizer:
     """The optimizer that `config` names, its rate falling over `steps` steps.
 
     Weight decay is decoupled and spares biases, normalization and PReLU's slopes. Keras's own `weight_decay` decays
@@ -60,7 +63,7 @@ def optimizer(config, steps):
     return made
 
 
-def learning_rate(model):
+def learning_rate(model: keras.Model) -> float:
     """The optimizer's current rate as a float, also under a `tf.distribute` strategy."""
     rate = model.optimizer._learning_rate
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
@@ -68,7 +71,7 @@ def learning_rate(model):
     return float(to_numpy(rate))
 
 
-def to_numpy(variable):
+def to_numpy(variable: Any) -> np.ndarray:
     """The value of a Keras variable; of its first replica where a strategy mirrors it (Keras fails there)."""
     value = getattr(variable, "value", variable)
     value = value.values[0] if hasattr(value, "values") and not callable(value.values) else value

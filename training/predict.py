@@ -1,12 +1,17 @@
 """What a trained model sees in picture files."""
 
+import os
+from collections.abc import Iterable, Iterator
+
 import keras
 import numpy as np
 
 from .data import images
 
 
-def pictures(model, paths, top=3):
+def pictures(
+    model: keras.Model, paths: Iterable[str | os.PathLike[str]], top: int = 3
+) -> Iterator[tuple[str | os.PathLike[str], list[tuple[str, float]]]]:
     """Classifies picture files, each by itself.
 
     A picture is read and resized as `data.load` does it for folders: the shorter side to the model's size, then the

@@ -2,9 +2,13 @@
 
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
+from .data import Feed
+from .data.streams import StreamFeed
 from .optimize import learning_rate
 from .report.format import duration
 
@@ -18,18 +22,20 @@ class Progress(keras.callbacks.Callback):
         live: whether to draw a bar; None asks the terminal.
     """
 
-    def __init__(self, feed, epochs, live=None):
+    clock: float | None
+
+    def __init__(self, feed: Feed | StreamFeed, epochs: int, live: bool | None = None):
         super().__init__()
         self.feed = feed
         self.steps = feed.steps
         self.epochs = epochs
         self.batch_size = feed.batch_size
         self.live = sys.stdout.isatty() if live is None else live
-        self.bar = None
+        self.bar: Any = None  # rich's
         self.step = 0
         self.announced = False
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts the bar."""
         if not self.live:
             return
@@ -40,13 +46,13 @@ class Progress(keras.callbacks.Callback):
         self.task = self.bar.add_task("", total=self.steps, epoch=f"1/{self.epochs}", text="compiling …")
         self.bar.start()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the epoch's clock."""
         self.epoch, self.started, self.clock = epoch, time.perf_counter(), None
         if self.bar:
             self.bar.reset(self.task, total=self.steps, epoch=f"{epoch + 1}/{self.epochs}", text="")
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Moves the bar; after a few steps, says how long it will take in all."""
         self.step += 1
         if self.clock is None:  # the first step of a process compiles: it says nothing of the speed
@@ -64,7 +70,7 @@ class Progress(keras.callbacks.Callback):
             text = f"{_numbers(logs)}  {speed:.0f} images/s  {duration(left * elapsed / done)} left"
             self.bar.update(self.task, completed=done_here, text=text)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Prints the epoch's line."""
         seconds = time.perf_counter() - self.started
         left = (self.epochs - epoch - 1) * seconds
@@ -75,18 +81,18 @@ class Progress(keras.callbacks.Callback):
             f"rate {learning_rate(self.model):.3g}  {speed:.0f} images/s{rest}"
         )
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Takes the bar away."""
         if self.bar:
             self.bar.stop()
             self.bar = None
 
-    def _print(self, text):
+    def _print(self, text: str) -> None:
         if self.bar:
             self.bar.console.print(text, highlight=False)
         else:
             print(text, flush=True)
 
 
-def _numbers(logs):
+def _numbers(logs: Mapping[str, Any] | None) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())

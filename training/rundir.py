@@ -5,12 +5,16 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Callable
+from typing import IO, Any
+
+from .common import Common
 
 STATE = pathlib.Path("checkpoint", "state.npz")
 UNCOMPARED = {"output", "time_limit", "strategy"}  # options that may change between two starts of one run
 
 
-def choose(wanted, recipe, config):
+def choose(wanted: str | os.PathLike[str] | None, recipe: str, config: Common) -> pathlib.Path:
     """The directory of this run.
 
     Args:
@@ -40,7 +44,7 @@ def choose(wanted, recipe, config):
         number += 1
 
 
-def _differences(directory, recipe, config):
+def _differences(directory: pathlib.Path, recipe: str, config: Common) -> list[str]:
     """What in `directory` speaks against resuming there, as short phrases."""
     if not directory.exists():
         return []
@@ -57,10 +61,10 @@ def _differences(directory, recipe, config):
     return [f"{key}={then.get(key)!r} there, {now.get(key)!r} here" for key in keys if then.get(key) != now.get(key)]
 
 
-def read_history(path):
+def read_history(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The lines of a history.jsonl: (starts, epochs). A torn last line is left out."""
-    starts: list[dict] = []
-    epochs: list[dict] = []
+    starts: list[dict[str, Any]] = []
+    epochs: list[dict[str, Any]] = []
     if path.exists():
         for line in path.read_text().splitlines():
             with contextlib.suppress(json.JSONDecodeError):
@@ -69,18 +73,18 @@ def read_history(path):
     return starts, epochs
 
 
-def read_json(path):
+def read_json(path: str | os.PathLike[str]) -> Any:
     """The content of a JSON file."""
     return json.loads(pathlib.Path(path).read_text())
 
 
-def write_json(path, content):
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Writes a JSON file whole or not at all."""
     text = json.dumps(content, indent=1) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def write_atomically(path, write):
+def write_atomically(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> None:
     """Calls `write(file)` on a temporary binary file beside `path`, and renames it when it is safely on disk."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -205,7 +205,7 @@ def _load(net, model, weights):
         raise ValueError(f"{misfit}{error}") from error
 
 
-def create(name, classes=None, input_shape=None, **options):
+def create(name, /, classes=None, input_shape=None, **options):
     """Builds a model by its name.
 
     Args:

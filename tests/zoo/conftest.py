@@ -17,10 +17,12 @@ def _randomize(model, seed=0, positive=False):
         values = []
         for variable in layer.weights:
             shape = tuple(variable.shape)
-            if len(shape) > 1:
-                value = draw.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape)
-            elif variable.name in ("gamma", "moving_variance", "alpha"):
+            if variable.name in ("gamma", "moving_variance"):
                 value = draw.uniform(0.5, 1.5, shape)
+            elif variable.name == "alpha":  # of PReLU
+                value = draw.uniform(0.1, 0.9, shape)
+            elif len(shape) > 1:
+                value = draw.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape)
             else:
                 value = draw.normal(0, 0.1, shape)
             values.append((np.abs(value) if positive else value).astype("float32"))

@@ -1,0 +1,262 @@
+import inspect
+import json
+import pickle
+import pkgutil
+
+import keras
+import numpy as np
+import pytest
+from harness import draw, numpy, python
+
+import convcraft
+from convcraft import zoo
+from convcraft.zoo import Design, index, registry
+
+SMALL = {"input_shape": (16, 16, 3), "design": Design(width=0.25)}
+FAMILIES = ["squeezenet_cifar", "resnet20_cifar"]
+
+
+def test_index_is_what_the_families_register():
+    """The index is written by hand, so that it can be read without Keras."""
+    for module in pkgutil.iter_modules(zoo.__path__):
+        __import__(f"convcraft.zoo.{module.name}")
+    assert sorted(registry._FACTS) == sorted(index.NAMES)
+    for builder, module in index.BUILDERS.items():
+        function = getattr(zoo, builder)
+        assert (function.__name__, function.__module__) == (builder, f"convcraft.zoo.{module}")
+        assert builder in zoo.__all__ and builder in dir(zoo)
+
+
+def test_names_are_builders_in_lower_case():
+    lower = [builder.lower() for builder in index.BUILDERS]
+    assert len(set(lower)) == len(lower)
+    assert list(index.NAMES) == lower == zoo.list_models()
+
+
+def test_lists_without_keras():
+    heavy = python(
+        "import sys; from convcraft import zoo; zoo.list_models('res*')\n"
+        "print([name for name in ('keras', 'tensorflow', 'jax', 'torch') if name in sys.modules])"
+    )
+    assert heavy.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "pattern, expected",
+    [
+        ("squeeze*", ["squeezenet1_0", "squeezenet1_1", "squeezenet_cifar"]),
+        ("*20_CIFAR", ["resnet20_cifar"]),
+        ("resnet20_cifar", ["resnet20_cifar"]),
+        ("resnet[12]*", ["resnet20_cifar", "resnet110_cifar"]),
+        ("vgg*", []),
+    ],
+)
+def test_list_models(pattern, expected):
+    assert zoo.list_models(pattern) == expected
+
+
+def test_no_weights_are_shipped_yet():
+    assert zoo.list_models(pretrained=True) == []
+
+
+@pytest.mark.parametrize("function", [zoo.create, zoo.info])
+@pytest.mark.parametrize(
+    "name, hint",
+    [
+        ("resnet_20_cifar", "did you mean 'resnet20_cifar'"),
+        ("squeezenet11", "did you mean 'squeezenet1_1'"),
+        ("SqueezeNet-CIFAR", "did you mean 'squeezenet_cifar'"),
+        ("zzz", "Expected one of: .*resnet20_cifar.*squeezenet_cifar"),
+        ("", "Expected one of"),
+    ],
+)
+def test_unknown_names_suggest_the_nearest(function, name, hint):
+    with pytest.raises(ValueError, match=f"There is no model named '{name}'.*{hint}"):
+        function(name)
+
+
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_info(name):
+    info = zoo.info(name.upper())
+    assert info.name == name
+    assert info.source and "arXiv" in info.source and 2012 <= info.year <= 2026
+    assert set(info.knobs) <= set(Design.__dataclass_fields__)
+    assert info.summary.endswith(".")
+    assert info.classes == (10 if name.endswith("cifar") else 1000)
+    assert info.input_shape == ((32, 32, 3) if name.endswith("cifar") else (224, 224, 3))
+    assert (info.published is None) == (name == "squeezenet_cifar")
+    assert info.deviations
+
+
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_builders_say_what_they_take(name):
+    builder = getattr(zoo, index.NAMES[name])
+    parameters = inspect.signature(builder).parameters
+    assert list(parameters) == ["classes", "input_shape", "weights", "head", "design", "name", "options"]
+    info = zoo.info(name)
+    assert parameters["classes"].default == info.classes and parameters["input_shape"].default == info.input_shape
+    keywords = {p for p, value in parameters.items() if value.kind is value.KEYWORD_ONLY}
+    assert keywords == {"weights", "head", "design", "name"}
+    text = inspect.getdoc(builder)
+    assert text.startswith(info.summary) and name in text and info.source in text
+    for word in [*info.knobs, *registry.HEADS, *list(parameters)[:-1]]:
+        assert word in text, word
+    assert ("shortcut='A'" in text) == name.startswith("resnet")
+    assert pickle.loads(pickle.dumps(builder)) is builder
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_create_is_the_builder(name, randomize):
+    one = zoo.create(name.upper(), classes=["a", "b"], name="mine", **SMALL)
+    other = getattr(zoo, index.NAMES[name])(["a", "b"], name="mine", **SMALL)
+    assert isinstance(one, convcraft.Model) and one.name == other.name == "mine"
+    assert one.get_config() == other.get_config()
+    assert zoo.class_names(one) == ["a", "b"] == zoo.class_names(zoo.create(name, classes=("a", "b"), **SMALL))
+
+
+def test_class_names_of_other_models():
+    inputs = keras.Input((3,))
+    assert zoo.class_names(keras.Model(inputs, keras.layers.Dense(2)(inputs))) is None
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"classes": 0}, "classes to be at least 1, received 0"),
+        ({"classes": -3}, "classes"),
+        ({"classes": True}, "classes to be a number or a list of names, received True"),
+        ({"classes": 2.0}, "classes"),
+        ({"classes": "ant"}, "classes to be a number or a list of names, received 'ant'"),
+        ({"classes": []}, "classes .*empty list"),
+        ({"classes": ["ant", "bee", "ant"]}, "each name once, received .*ant"),
+        ({"classes": [1, 2]}, "list of strings"),
+        ({"head": "sigmoid"}, "head to be one of softmax, multilabel, regression, none, received 'sigmoid'"),
+        ({"head": None}, "head"),
+        ({"input_shape": (32, 32)}, r"input_shape to be \(height, width, channels\), .*received \(32, 32\)"),
+        ({"input_shape": 32}, "input_shape .*received 32"),
+        ({"input_shape": (32, 32, None)}, "input_shape"),
+        ({"input_shape": (32, 0, 3)}, "input_shape"),
+        ({"input_shape": (32, -1, 3)}, "input_shape"),
+        ({"input_shape": (32.0, 32, 3)}, "input_shape"),
+        ({"input_shape": (1, 32, 32, 3)}, "input_shape"),
+        ({"design": {"width": 2}}, "design to be None or a zoo.Design, received {'width': 2}"),
+        ({"weights": "imagenet"}, "path of a .weights.h5 file, received 'imagenet'. No weights are shipped by name"),
+        ({"weights": "model.keras"}, "path of a .weights.h5 file, received 'model.keras'"),
+        ({"shortcut": "C"}, "shortcut 'A' or 'B', received 'C'"),
+    ],
+)
+def test_arguments_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        zoo.create("resnet20_cifar", **arguments)
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(TypeError, match="colour"):
+        zoo.create("resnet20_cifar", colour="red")
+    with pytest.raises(TypeError, match="shortcut"):
+        zoo.create("squeezenet_cifar", shortcut="B")
+
+
+@pytest.mark.parametrize(
+    "name, smallest", [("squeezenet1_1", 17), ("squeezenet1_0", 21), ("squeezenet_cifar", 4), ("resnet20_cifar", 1)]
+)
+def test_smallest_images(name, smallest):
+    y = zoo.create(name, classes=2, input_shape=(smallest, smallest, 3))(draw((1, smallest, smallest, 3)))
+    assert np.isfinite(numpy(y)).all()
+    for size in {smallest - 1, 8, 1}:
+        if 0 < size < smallest:
+            message = rf"{name}: expected larger images, received input_shape=\({size}, 99, 3\).*documented size is"
+            with pytest.raises(ValueError, match=message):
+                zoo.create(name, classes=2, input_shape=(size, 99, 3))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere empty images give NaN")
+@pytest.mark.parametrize("name", ["squeezenet1_1", "squeezenet1_0"])
+def test_smaller_images_are_refused_where_the_size_is_open(name):
+    with pytest.raises(Exception, match="CeilMaxPooling2D"):
+        zoo.create(name, classes=2, input_shape=(None, None, 3))(np.zeros((1, 8, 8, 3), "float32"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_weights_come_back_exactly(name, compiled, randomize, tmp_path):
+    model = randomize(zoo.create(name, classes=3, **SMALL))
+    if compiled:  # the optimizer's state is in the file, and no concern of ours
+        model.compile("adam", "mse")
+        model.optimizer.build(model.trainable_variables)
+    path = tmp_path / "w.weights.h5"
+    model.save_weights(path)
+    again = zoo.create(name, classes=3, weights=path, **SMALL)
+    for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    # names of classes are not weights; a str is as good as a path
+    assert zoo.class_names(zoo.create(name, classes=["a", "b", "c"], weights=str(path), **SMALL)) == ["a", "b", "c"]
+
+
+OTHER = {
+    "another family": ("squeezenet_cifar", {}),
+    "a deeper one": ("resnet32_cifar", {}),
+    "another shortcut": ("resnet20_cifar", {"shortcut": "B"}),
+    "other classes": ("resnet20_cifar", {"classes": 4}),
+    "another width": ("resnet20_cifar", {"design": Design(width=0.5)}),
+    "another normalization": ("resnet20_cifar", {"design": Design(width=0.25, normalization="group")}),
+    "slopes besides": ("resnet20_cifar", {"design": Design(width=0.25, activation="prelu")}),
+    "without a head": ("resnet20_cifar", {"head": "none"}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Skipping")
+@pytest.mark.parametrize("case", OTHER)
+@pytest.mark.parametrize("direction", ["into ours", "from ours"])
+def test_weights_of_another_model_are_refused(case, direction, tmp_path):
+    ours = ("resnet20_cifar", {"classes": 3, **SMALL})
+    name, changed = OTHER[case]
+    pair = [(name, {"classes": 3, **SMALL, **changed}), ours]
+    (source, given), (target, wanted) = pair if direction == "into ours" else pair[::-1]
+    path = tmp_path / "w.weights.h5"
+    zoo.create(source, **given).save_weights(path)
+    with pytest.raises(ValueError, match=f"{target}: the weights in .*w.weights.h5.* are those of another model"):
+        zoo.create(target, weights=path, **wanted)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.weights.h5"):
+        zoo.create("resnet20_cifar", weights=tmp_path / "nowhere.weights.h5")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_saved_model_is_whole(name, randomize, fresh_process, tmp_path):
+    design = Design(width=0.25, activation="maxout", normalization="batch", preprocessing="standardize")
+    model = randomize(zoo.create(name, classes=["ant", "bee", "sea lion"], input_shape=(16, 16, 3), design=design))
+    x = draw((4, 16, 16, 3), low=0, high=255)
+    expected = model.predict(x, verbose=0)
+    assert expected.std() > 1e-2
+    y, configs = fresh_process.predict(model, x, tmp_path)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    assert configs[-1]["names"] == ["ant", "bee", "sea lion"]
+    assert configs == json.loads(json.dumps([layer.get_config() for layer in model.layers[1:]], default=str))
+    again = convcraft.load_model(tmp_path / "m.keras")
+    assert type(again) is convcraft.Model and zoo.class_names(again) == ["ant", "bee", "sea lion"]
+    assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("head", ["softmax", "multilabel", "regression"])
+def test_replace_head(name, head, randomize):
+    model = randomize(zoo.create(name, classes=4, head=head, **SMALL))
+    model.get_layer("stem").trainable = False
+    fine = zoo.replace_head(model, ["ant", "bee"])
+    assert type(fine) is convcraft.Model and fine.output_shape == (None, 2) and model.output_shape == (None, 4)
+    assert fine.get_layer("stem") is model.get_layer("stem") and fine.get_layer("head") is not model.get_layer("head")
+    assert not fine.get_layer("stem").trainable and fine.get_layer("head").trainable
+    assert [layer.name for layer in fine.layers] == [layer.name for layer in model.layers]
+    if head != "regression":
+        assert zoo.class_names(fine) == ["ant", "bee"] and zoo.class_names(model) == ["0", "1", "2", "3"]
+    fine.get_layer("head").set_weights([w[..., :2] for w in model.get_layer("head").get_weights()])
+    x = draw((2, 16, 16, 3), low=0, high=255)
+    np.testing.assert_allclose(numpy(fine(x, training=False)), numpy(model(x, training=False))[:, :2], rtol=1e-5)
+
+
+def test_replace_head_needs_a_head():
+    with pytest.raises(ValueError, match="replace_head: expected a zoo model with a layer named 'head'"):
+        zoo.replace_head(zoo.create("resnet20_cifar", head="none", **SMALL), 3)
