@@ -33,7 +33,7 @@ def fancy_pca(
     (their square roots with `sqrt`), a drawn from N(0, std) once for each component.
 
     Args:
-        images: float, shape (n, …) with the colours on `channel_axis`.
+        images: float, rank 4: n images with the colours on `channel_axis`.
         seeds: int32, shape (n,).
         eigenvalues: shape (c,), variances of images in [0, 1].
         eigenvectors: shape (c, c), as columns.
@@ -142,7 +142,7 @@ class FancyPCA(Augmentation):
         return keras.ops.convert_to_numpy(self._vectors)
 
     def adapt(self, images: np.ndarray) -> None:
-        """Takes eigenvalues and eigenvectors from the colours of `images`, an array (n, h, w, C) in `value_range`."""
+        """Takes eigenvalues and eigenvectors from the colours of a batch of images, as the layer takes them."""
         axis = -1 if self.data_format == "channels_last" else 1
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[axis] != self._values.shape[0]:

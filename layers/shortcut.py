@@ -37,6 +37,8 @@ class PadShortcut(keras.layers.Layer):
         self.stride = stride
 
     def _missing(self, shape: tuple[Any, ...]) -> tuple[int, int]:
+        if shape[-1] is None:
+            raise ValueError(f"PadShortcut: expected a known number of channels, received shape {tuple(shape)}.")
         missing = self.filters - shape[-1]
         if missing < 0:
             raise ValueError(f"PadShortcut: expected at most {self.filters} channels, received {shape[-1]}.")

@@ -17,8 +17,8 @@ CHOSEN = "test_contract or same_bits or murmur or tensorflow_addons or published
 @pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
 def test_layers_and_zoo(backend):
     """Layers and zoo on JAX (always) and PyTorch (`make test-all`)."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-c", str(TESTS.parent / "setup.cfg")]
-    command += ["--rootdir", str(TESTS.parent), str(TESTS / "layers"), str(TESTS / "zoo"), "-k", CHOSEN]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--rootdir", str(TESTS.parent)]
+    command += ["-c", str(TESTS.parent / "setup.cfg"), str(TESTS / "layers"), str(TESTS / "zoo"), "-k", CHOSEN]
     # no sys.path of this process: it holds what pytest has put there
     env = environment(KERAS_BACKEND=backend, PYTHONPATH=os.environ.get("PYTHONPATH", ""))
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=os.getcwd())

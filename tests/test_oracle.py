@@ -1,4 +1,4 @@
-"""Our layers against tensorflow-addons, live, on inputs that neither has seen (`make oracle` builds its environment)."""
+"""Our layers against tensorflow-addons, live, on inputs that neither has seen (`make oracle` installs it)."""
 
 import os
 import pathlib
@@ -6,9 +6,10 @@ import subprocess
 
 import numpy as np
 import pytest
-from convcraft.layers import Maxout, RReLU
 from harness import draw, numpy
 from scipy.stats import ks_2samp
+
+from convcraft.layers import Maxout, RReLU
 
 ROOT = pathlib.Path(__file__).parents[1]
 PYTHON = pathlib.Path(os.environ.get("CONVCRAFT_ORACLE", ROOT / ".venv-oracle" / "bin" / "python"))

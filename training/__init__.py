@@ -4,7 +4,7 @@ from convcraft.lazy import attach
 
 EXPORTS = {
     "Common": "common",
-    "Run": "loop",
+    "Run": "runs",
     "data": None,
     "distribute": None,
     "main": "loop",

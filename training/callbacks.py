@@ -54,6 +54,7 @@ class History(keras.callbacks.Callback):
     Args:
         path: of the file.
         feed: the training data's.
+        steps: of an epoch.
         strategy: the run's.
         progress: of the checkpoint that the run resumes from, or None.
         write: whether this process writes files.
@@ -63,6 +64,7 @@ class History(keras.callbacks.Callback):
         self,
         path: pathlib.Path,
         feed: Feed | StreamFeed,
+        steps: int,
         strategy: Strategy | None = None,
         progress: dict[str, Any] | None = None,
         write: bool = True,
@@ -70,6 +72,7 @@ class History(keras.callbacks.Callback):
         super().__init__()
         self.path = path
         self.feed = feed
+        self.steps = steps
         self.writes = write
         self.starts, _ = read_history(path)
         place = {key: progress[key] for key in ("epoch", "step")} if progress else None
@@ -84,11 +87,11 @@ class History(keras.callbacks.Callback):
     def line(self, epoch: int, logs: Mapping[str, Any]) -> dict[str, Any]:
         """The epoch's line."""
         seconds = time.perf_counter() - self.began
-        images = (self.feed.steps - self.feed.start) * self.feed.batch_size
+        images = (self.steps - self.feed.start) * self.feed.batch_size
         return {
             "event": "epoch",
             "epoch": epoch,
-            "steps": self.feed.steps,
+            "steps": self.steps,
             "learning_rate": learning_rate(self.model),
             **{name: float(value) for name, value in logs.items()},
             "seconds": round(seconds, 3),

@@ -20,6 +20,8 @@ def fits(model: keras.Model, data: Data) -> None:
     Raises:
         ValueError: saying what the model expects and what the data are.
     """
+    if len(getattr(model, "inputs", None) or ()) != 1 or len(model.inputs[0].shape) != 4:
+        raise ValueError(f"Expected {model.name} to be a functional model with one input, a batch of images.")
     expected, found = tuple(model.input_shape[1:]), tuple(data.image_shape)
     if any(e is not None and e != f for e, f in zip(expected, found, strict=True)):
         raise ValueError(
@@ -42,10 +44,10 @@ def fits(model: keras.Model, data: Data) -> None:
         )
     if not getattr(model, "compiled", False):
         raise ValueError(f"Expected a compiled model, received {model.name} as it was built: call model.compile(…).")
-    check_fits(data, max(zoo.cost(_sized(model, found)).stride), model.name)
+    check_fits(data, max(zoo.cost(sized(model, found)).stride), model.name)
 
 
-def _sized(model: keras.Model, shape: tuple[int, ...]) -> keras.Model:
+def sized(model: keras.Model, shape: tuple[int, ...]) -> keras.Model:
     """`model`, or where it takes images of any size, the same for `shape`."""
     if None not in model.input_shape[1:]:
         return model

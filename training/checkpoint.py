@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -136,6 +136,7 @@ class Checkpoint(keras.callbacks.Callback):
         saved: what `load` returned, or None.
         watched: callbacks whose state is kept.
         minutes: between checkpoints within an epoch.
+        seconds: says how long the run has taken.
         write: whether this process writes files.
     """
 
@@ -147,6 +148,7 @@ class Checkpoint(keras.callbacks.Callback):
         saved: dict[str, Any] | None = None,
         watched: Sequence[keras.callbacks.Callback] = (),
         minutes: float = 5.0,
+        seconds: Callable[[], float] = lambda: 0.0,
         write: bool = True,
     ):
         super().__init__()
@@ -156,6 +158,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.saved = saved
         self.watched = watched
         self.minutes = minutes
+        self.seconds = seconds
         self.writes = write
         self.epochs = list(saved["progress"]["epochs"]) if saved else []
 
@@ -188,5 +191,5 @@ class Checkpoint(keras.callbacks.Callback):
         self.last = time.monotonic()
         if self.writes:
             stopped = bool(self.model.stop_training) and not step
-            progress = {"epoch": epoch, "step": step, "stopped": stopped, "epochs": self.epochs}
-            save(self.path, self.model, progress, self.watched)
+            progress = {"epoch": epoch, "step": step, "stopped": stopped, "seconds": self.seconds()}
+            save(self.path, self.model, {**progress, "epochs": self.epochs}, self.watched)

@@ -82,22 +82,31 @@ def resolve(config: Common) -> Common:
     is, without a download. A smoke run takes the last. Naming a single one downloads it.
     """
     check(config)
-    names = config.data.split(" or ")
+    names = [config.data] if pathlib.Path(config.data).exists() else config.data.split(" or ")
     chosen = names[-1] if config.smoke else next((name for name in names if at_hand(name)), names[-1])
     if len(names) > 1 and chosen != names[0]:
         print(f"Training on {chosen}. For {names[0]}, say --data {names[0]}.", flush=True)
     path = pathlib.Path(chosen).expanduser()
-    if path.exists() and chosen not in CACHED:
+    if not named(chosen) and path.exists():
         chosen = str(path.resolve())
     return dataclasses.replace(config, data=chosen)
 
 
+def named(name: str) -> bool:
+    """Whether `data.load` takes this as a name, and not as a path."""
+    return _mine(name) or name in CACHED
+
+
 def at_hand(name: str) -> bool:
     """Whether a data set can be read without a download."""
-    folder = os.environ.get("CONVCRAFT_DATA")
-    if folder and (pathlib.Path(folder, f"{name}.npz").exists() or pathlib.Path(folder, name).is_dir()):
+    if not CACHED.get(name):  # no download: a name of the user's own, digits, or a path
+        return named(name) or pathlib.Path(name).exists()
+    if _mine(name):
         return True
-    if name in CACHED:
-        home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
-        return any(pathlib.Path(home, "datasets").glob(CACHED[name])) if CACHED[name] else True
-    return pathlib.Path(name).exists()
+    home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
+    return any(pathlib.Path(home, "datasets").glob(CACHED[name]))
+
+
+def _mine(name: str) -> bool:
+    folder = pathlib.Path(os.environ.get("CONVCRAFT_DATA") or os.devnull)
+    return (folder / f"{name}.npz").exists() or (folder / name).is_dir()

@@ -29,6 +29,7 @@ def strategy(kind: str | None = "auto") -> Strategy | None:
 
     Raises:
         ValueError: for another kind, or one that the backend or the environment cannot give.
+        RuntimeError: for "multiworker" after something else has used TensorFlow.
     """
     if kind in (None, "none"):
         return None

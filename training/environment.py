@@ -48,7 +48,12 @@ def devices() -> list[str]:
         gpus = tf.config.list_physical_devices("GPU")
         names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
         return names or ["CPU"]
-    return [str(name) for name in keras.distribution.list_devices()] if backend == "jax" else ["CPU"]
+    if backend == "torch":
+        import torch
+
+        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or ["CPU"]
+    found = [str(name) for name in keras.distribution.list_devices()] if backend == "jax" else []
+    return [name for name in found if not name.startswith("cpu")] or ["CPU"]
 
 
 def now() -> str:

@@ -7,14 +7,13 @@ import hashlib
 import os
 import pathlib
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import rundir
-from .data import Data, Feed
-from .data.streams import StreamFeed
+from .data import Data, Feed, Source
+from .data.pipeline import ArraySource
 
 if TYPE_CHECKING:
     import keras
@@ -34,9 +33,24 @@ def score(model: "keras.Model", data: Data, split: str = "test") -> tuple[dict[s
         (metrics, labels, probabilities): a dictionary of `accuracy`, `loss` (mean crossentropy, natural logarithm) and
         `n`; int32 (n,); float32 (n, classes).
     """
-    feed = data.feed(split, shuffle=False)
-    labels = np.concatenate([batch[1] for batch in _batches(feed)])
-    logits = np.asarray(model.predict(feed.dataset(), verbose=0), "float64")
+    return score_source(model, source(data, split), data.batch_size)
+
+
+def source(data: Data, split: str) -> Source:
+    """The images of a split by index; a tf.data pipeline is read once, as its next pass may have another order."""
+    if data.sources:
+        return data.sources[split]
+    return ArraySource(*data.arrays(split))
+
+
+def score_source(
+    model: "keras.Model", images: Source, batch_size: int
+) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """As `score`, for a `Source`."""
+    feed = Feed(images, batch_size, shuffle=False)
+    batches = [(labels, model.predict_on_batch(pictures)) for pictures, labels in feed.numpy()]
+    labels = np.concatenate([each for each, _ in batches])
+    logits = np.concatenate([each for _, each in batches]).astype("float64")
     logits -= logits.max(axis=1, keepdims=True)
     logarithms = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     losses = -logarithms[np.arange(len(labels)), labels]
@@ -58,7 +72,7 @@ def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None
     Returns:
         The metrics.
     """
-    from convcraft.zoo import cost, load_model
+    from convcraft.zoo import load_model
 
     from .loop import load_recipe
 
@@ -72,9 +86,10 @@ def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None
             f"{data.sha256}, expected {described['data']['sha256']}."
         )
     model = load_model(directory / "model.keras")
-    metrics, labels, probabilities = score(model, data, "test")
+    images = source(data, "test")
+    metrics, labels, probabilities = score_source(model, images, data.batch_size)
     rows = worst(labels, probabilities)
-    pictures = _pictures(data, rows)
+    pictures = np.clip(np.rint(images.batch(rows)[0]), 0, 255).astype("uint8")
     rundir.write_atomically(
         directory / "predictions.npz",
         lambda file: np.savez_compressed(file, labels=labels, probabilities=probabilities, index=rows, images=pictures),
@@ -82,26 +97,15 @@ def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None
     result: dict[str, Any] = {"test": metrics}
     if "val" in data.counts:
         result["val"] = score(model, data, "val")[0]
-    spent = cost(model) if None not in model.input_shape[1:] else None
     result |= {
         "seconds": seconds,
         "parameters": model.count_params(),
-        "multiply_adds": spent and spent.multiply_adds,
+        "multiply_adds": described["model"]["multiply_adds"],
         "model_sha256": hashlib.sha256((directory / "model.keras").read_bytes()).hexdigest(),
         "data_sha256": data.sha256,
     }
     rundir.write_json(directory / "metrics.json", result)
     return result
-
-
-def _batches(feed: Feed | StreamFeed) -> Iterator[tuple[np.ndarray, ...]]:
-    return feed.numpy() if hasattr(feed, "numpy") else feed.dataset().as_numpy_iterator()
-
-
-def _pictures(data: Data, rows: np.ndarray) -> np.ndarray:
-    """The images of these rows, uint8."""
-    images = data.sources["test"].batch(rows)[0] if data.sources else data.arrays("test")[0][rows]
-    return np.clip(np.rint(images), 0, 255).astype("uint8")
 
 
 if __name__ == "__main__":

@@ -65,9 +65,10 @@ def optimizer(config: Common, steps: int) -> keras.optimizers.Optimizer:
 
 def learning_rate(model: keras.Model) -> float:
     """The optimizer's current rate as a float, also under a `tf.distribute` strategy."""
-    rate = model.optimizer._learning_rate
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # under loss scaling
+    rate = optimizer._learning_rate
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        return float(keras.ops.convert_to_numpy(rate(int(to_numpy(model.optimizer.iterations)))))
+        return float(keras.ops.convert_to_numpy(rate(int(to_numpy(optimizer.iterations)))))
     return float(to_numpy(rate))
 
 

@@ -18,21 +18,21 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         feed: the training data's `Feed`.
+        steps: of an epoch.
         epochs: number of epochs.
         live: whether to draw a bar; None asks the terminal.
     """
 
     clock: float | None
 
-    def __init__(self, feed: Feed | StreamFeed, epochs: int, live: bool | None = None):
+    def __init__(self, feed: Feed | StreamFeed, steps: int, epochs: int, live: bool | None = None):
         super().__init__()
         self.feed = feed
-        self.steps = feed.steps
+        self.steps = steps
         self.epochs = epochs
         self.batch_size = feed.batch_size
         self.live = sys.stdout.isatty() if live is None else live
         self.bar: Any = None  # rich's
-        self.step = 0
         self.announced = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -54,11 +54,10 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Moves the bar; after a few steps, says how long it will take in all."""
-        self.step += 1
-        if self.clock is None:  # the first step of a process compiles: it says nothing of the speed
-            self.clock, self.clocked = time.perf_counter(), self.step
+        if self.clock is None:  # the first step starts the pipeline, or even compiles: it says nothing of the speed
+            self.clock, self.clocked = time.perf_counter(), batch
             return
-        elapsed, done = time.perf_counter() - self.clock, self.step - self.clocked
+        elapsed, done = time.perf_counter() - self.clock, batch - self.clocked
         if not self.announced and (elapsed > 2 or done >= 10):
             self.announced = True
             left = (self.epochs - self.epoch) * self.steps * elapsed / done

@@ -51,7 +51,8 @@ def _differences(directory: pathlib.Path, recipe: str, config: Common) -> list[s
     if not directory.is_dir():
         return ["it is a file"]
     if not (directory / "config.json").exists():
-        strangers = sorted({path.name for path in directory.iterdir()} - {"recipe.py", "checkpoint", "history.jsonl"})
+        names = {path.name for path in directory.iterdir() if not path.name.startswith(".")}
+        strangers = sorted(names - {"recipe.py", "checkpoint", "history.jsonl"})
         return [f"files of no run, such as {strangers[0]}"] if strangers else []
     before = read_json(directory / "config.json")
     if before["recipe"] != recipe:

@@ -11,9 +11,9 @@ import warnings
 
 warnings.filterwarnings("ignore")
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-import numpy as np
-import tensorflow as tf
-import tensorflow_addons as tfa
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+import tensorflow_addons as tfa  # noqa: E402
 
 KEPT = {  # as in tests/layers/test_maxout.py and test_rrelu.py
     "Maxout(2)": (lambda x: tfa.layers.Maxout(2)(x), [[4.0, 5.0]]),

@@ -2,12 +2,13 @@
 
 import json
 import pathlib
-import sys
 import subprocess
+import sys
 
 import pytest
-from convcraft import catalog, recipes
 from harness import environment
+
+from convcraft import catalog, recipes
 
 NAMES = list(catalog.entries("recipe"))
 FILES = "config.json recipe.py history.jsonl metrics.json checkpoint model.keras report.html card.md predictions.npz"

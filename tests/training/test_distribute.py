@@ -10,10 +10,11 @@ import sys
 import keras
 import numpy as np
 import pytest
+from harness import BACKEND, environment, python
+
 from convcraft import layers, zoo
 from convcraft.training import check, data, distribute
 from convcraft.training.optimize import to_numpy
-from harness import BACKEND, environment, python
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
 WORKER = pathlib.Path(__file__).with_name("worker.py")
@@ -110,7 +111,7 @@ def test_gradients_are_equal_to_1e_5():
 
 
 def test_padded_evaluation_equals_the_unpadded():
-    """10 images in batches of 8: the loss with its penalty, and the accuracy, to 1e-6; also where a replica is empty."""
+    """10 images in batches of 8: loss (with its penalty) and accuracy to 1e-6; also where a replica is empty."""
     for n in (10, 9):
         found = images(40)
         found.sources["val"] = found.sources["val"].subset(np.arange(n))
@@ -147,8 +148,8 @@ def test_no_image_is_lost_and_no_replica_starves(n, batch_size):
 
     strategy = mirrored()
     pictures = np.zeros((n, 8, 8, 1), "float32") + 2 * np.arange(n)[:, None, None, None]
-    found = data.load({"x_train": pictures, "y_train": np.arange(n) % 2, "x_test": pictures, "y_test": np.arange(n) % 2},
-                      validation=0, batch_size=batch_size)  # fmt: skip
+    splits = {"x_train": pictures, "y_train": np.arange(n) % 2, "x_test": pictures, "y_test": np.arange(n) % 2}
+    found = data.load(splits, validation=0, batch_size=batch_size)
     feed = found.feed("train", multiple_of=2)
     for epoch in range(2):
         feed.epoch = epoch
@@ -221,7 +222,8 @@ for kind in (None, "mirrored"):
     class Epoch(t.keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             feed.epoch = epoch
-    fitted = model.fit(feed.dataset(), validation_data=found.val, epochs=2, verbose=0, callbacks=[Epoch()], shuffle=False)
+    options = {"validation_data": found.val, "epochs": 2, "verbose": 0, "shuffle": False}
+    fitted = model.fit(feed.dataset(), callbacks=[Epoch()], **options)
     results.append(fitted.history)
 print("RESULT" + json.dumps([type(strategy).__name__, *results]))
 """
@@ -285,7 +287,9 @@ def test_only_the_chief_writes(tmp_path):
     first, second = workers("run", tmp_path / "run")
     assert first["chief"] and not second["chief"]
     assert first["metrics"]["test"]["n"] == 360 and second["metrics"] is None
-    assert {"model.keras", "metrics.json", "report.html", "history.jsonl"} <= {p.name for p in (tmp_path / "run").iterdir()}
+    assert {"model.keras", "metrics.json", "report.html", "history.jsonl"} <= {
+        p.name for p in (tmp_path / "run").iterdir()
+    }
     starts = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert starts[0]["environment"]["replicas"] == 2
     assert sum(row["event"] == "start" for row in starts) == 1

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+
 from convcraft.training import Common, common
 from convcraft.training.optimize import learning_rate, optimizer, schedule
 
@@ -95,6 +96,8 @@ def test_the_first_data_set_at_hand_is_taken(tmp_path, monkeypatch, capsys):
     assert common.resolve(config).data == "cifar10"
     assert common.resolve(Common(data="cifar10 or digits", smoke=True)).data == "digits"
     assert common.resolve(Common(data="cifar10")).data == "cifar10", "a single name is taken as it is"
+    (tmp_path / "here" / "photos").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert common.resolve(Common(data="photos")).data == str(tmp_path / "here" / "photos"), "paths become absolute"
     (tmp_path / "photos").mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert common.resolve(Common(data="photos")).data == str(tmp_path / "photos"), "paths become absolute"
+    assert common.resolve(Common(data="photos")).data == "photos", "in CONVCRAFT_DATA it is a name"

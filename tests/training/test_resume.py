@@ -4,10 +4,11 @@ import json
 import pathlib
 import shutil
 
-import convcraft
 import numpy as np
 import pytest
 from harness import BACKEND, python
+
+import convcraft
 
 RECIPE = pathlib.Path(__file__).with_name("tiny_recipe.py")
 TRAIN = "import sys; from convcraft.training import run; run(sys.argv[1], {'output': sys.argv[2]})"

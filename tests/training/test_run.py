@@ -7,12 +7,13 @@ import types
 import keras
 import numpy as np
 import pytest
+from harness import draw
+from sklearn.metrics import log_loss
+
 from convcraft import layers, zoo
 from convcraft.training import card, check, data, evaluate, rundir
 from convcraft.training.common import Common
 from convcraft.training.progress import Progress
-from harness import draw
-from sklearn.metrics import log_loss
 
 
 def images(classes=3, n=30, size=8):
@@ -23,7 +24,9 @@ def images(classes=3, n=30, size=8):
 
 def net(found, classes=None, compiled=True, shape=None):
     inputs = keras.Input(shape or found.image_shape)
-    x = keras.layers.Dense(len(classes or found.class_names))(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs)))
+    x = keras.layers.Dense(len(classes or found.class_names))(
+        keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    )
     model = layers.Model(inputs, layers.ClassNames(classes or found.class_names)(x), name="net")
     if compiled:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -81,6 +84,18 @@ class TestNumbers:
         assert metrics["loss"] == pytest.approx(log_loss(y, shares, labels=range(3)), rel=1e-5)
         np.testing.assert_allclose(probabilities, shares, atol=1e-6)
 
+    def test_a_pipeline_that_reshuffles_is_read_once(self):
+        """The user's own tf.data: labels and answers must come from one pass."""
+        tf = pytest.importorskip("tensorflow")
+        x = draw((40, 8, 8, 1), "float32", 0, 255)
+        y = (x.mean(axis=(1, 2, 3)) > np.median(x.mean(axis=(1, 2, 3)))).astype("int32")
+        found = data.load(tf.data.Dataset.from_tensor_slices((x, y)).shuffle(40).batch(8))
+        model = net(found)
+        metrics, labels, _ = evaluate.score(model, found, "train")
+        expected = model.evaluate(x, y, verbose=0, return_dict=True)
+        assert metrics["accuracy"] == pytest.approx(expected["accuracy"])
+        assert metrics["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+
     def test_worst_are_mistakes_first_by_loss(self):
         probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.45, 0.55], [0.01, 0.99]])
         assert evaluate.worst(np.array([0, 0, 0, 0]), probabilities, 4).tolist() == [3, 1, 2, 0]
@@ -94,7 +109,7 @@ class TestProgress:
         model = net(found)
         model.fit(
             feed.dataset(), validation_data=found.val, epochs=epochs, verbose=0, shuffle=False,
-            callbacks=[Progress(feed, epochs, live=live)],
+            callbacks=[Progress(feed, feed.steps, epochs, live=live)],
         )  # fmt: skip
         return capsys.readouterr().out
 
@@ -199,6 +214,6 @@ def test_card_states_what_the_run_measured(tmp_path):
 def test_recipes_must_call_fit(tmp_path):
     from convcraft.training import loop
 
-    module = types.SimpleNamespace(__file__=__file__, train=lambda config, run: None)
+    module = types.SimpleNamespace(__name__=__name__, __file__=__file__, train=lambda config, run: None)
     with pytest.raises(ValueError, match="expected train"):
         loop.execute(module, Common(strategy="none"), tmp_path / "run")

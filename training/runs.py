@@ -1,0 +1,182 @@
+"""One training run: its model and data, its checkpoints, its directory."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+import convcraft
+from convcraft import zoo
+
+from . import check, checkpoint, common, distribute, rundir
+from .callbacks import History, Phases, TimeLimit
+from .data import Data, Feed
+from .data.streams import StreamFeed
+from .progress import Progress
+
+
+class Run:
+    """One training run and its directory.
+
+    A recipe's `train(config, run)` receives it, builds and compiles its model under `run.scope()`, and hands model and
+    data to `run.fit`.
+
+    Attributes:
+        directory: where everything of the run lies.
+        config: the recipe's options.
+        recipe: its name.
+        command: what repeats the run.
+        strategy: a `tf.distribute.Strategy`, a `keras.distribution.DataParallel`, or None.
+        jit: what to pass as `jit_compile`: XLA where it helps on this device.
+        model: after `fit`.
+        metrics: after the run, the content of `metrics.json`.
+        checkpoint_minutes: between checkpoints within an epoch; there is one at the end of each, too.
+        earlier: seconds that earlier starts of this run took.
+    """
+
+    checkpoint_minutes = 5.0
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        config: common.Common,
+        recipe: str,
+        command: str,
+        strategy: distribute.Strategy | None = None,
+    ):
+        self.directory = pathlib.Path(directory)
+        self.config = config
+        self.recipe = recipe
+        self.command = command
+        self.strategy = strategy
+        self.chief = distribute.is_chief(strategy)
+        self.jit = distribute.compile_xla(strategy)
+        self.epochs = 1 if config.smoke else config.epochs
+        self.began = time.monotonic()
+        self.earlier = 0.0
+        self.model: keras.Model | None = None
+        self.metrics: dict[str, Any] | None = None
+
+    def scope(self) -> contextlib.AbstractContextManager[None]:
+        """The context to build and compile the model in: the strategy's, or none."""
+        return distribute.scope(self.strategy)
+
+    def steps(self, data: Data) -> int:
+        """Number of training steps in all, for schedules."""
+        return self._feed(data).steps * self.epochs
+
+    def seconds(self) -> float:
+        """How long this run has taken, earlier starts included as far as their last checkpoint."""
+        return self.earlier + time.monotonic() - self.began
+
+    def fit(self, model: keras.Model, data: Data, callbacks: Sequence[keras.callbacks.Callback] = ()) -> keras.Model:
+        """Trains `model` on the training images, from where an earlier start of this run stopped.
+
+        Args:
+            model: compiled, built under `self.scope()`.
+            data: a `training.data.Data`.
+            callbacks: Keras callbacks; their numbers and arrays are part of the checkpoints.
+
+        Returns:
+            The trained model, which is saved as `model.keras`.
+        """
+        check.fits(model, data)
+        check.fits_strategy(model, self.strategy)
+        feed = self._feed(data)
+        steps = min(2, feed.steps) if self.config.smoke else feed.steps
+        validation = None
+        if "val" in data.counts:
+            validation = data.feed("val", multiple_of=distribute.replicas(self.strategy)).dataset()
+        saved = checkpoint.load(self.directory / rundir.STATE)
+        start, trained = 0, False
+        if saved:
+            start, feed.start = saved["progress"]["epoch"], saved["progress"]["step"]
+            trained = saved["progress"]["stopped"] or start >= self.epochs
+            self.earlier = saved["progress"]["seconds"]
+            checkpoint.restore_model(model, saved)
+            print(f"Resuming after {start} of {self.epochs} epochs and {feed.start} of {feed.steps} steps.", flush=True)
+        self._describe(model, data)
+        history = History(
+            self.directory / "history.jsonl", feed, steps, self.strategy, saved and saved["progress"], self.chief
+        )
+        keeper = checkpoint.Checkpoint(
+            self.directory / rundir.STATE,
+            feed,
+            history,
+            saved,
+            watched=list(callbacks),
+            minutes=self.checkpoint_minutes,
+            seconds=self.seconds,
+            write=self.chief,
+        )
+        own = [history, keeper]
+        if self.config.time_limit:
+            own.append(TimeLimit(self.config.time_limit, self.epochs))
+        if self.chief:
+            own.append(Progress(feed, steps, self.epochs))
+        phases = Phases([*callbacks, *own], model)
+        options = {"validation_data": validation, "callbacks": phases, "verbose": 0, "shuffle": False}
+        if self.config.smoke:
+            options |= {"steps_per_epoch": steps}
+        if feed.start:  # an epoch that was broken off: the rest of it, in a call of its own
+            self._build_metrics(model, data)
+            model.fit(feed.dataset(), epochs=start + 1, initial_epoch=start, **options)
+            start, feed.start = start + 1, 0
+            trained = start == self.epochs
+        if trained or model.stop_training:  # what callbacks do at the end is not part of the checkpoint
+            phases.finish()
+        else:
+            phases.last = True
+            model.fit(feed.dataset(), epochs=self.epochs, initial_epoch=start, **options)
+        if self.chief:
+            save_model(model, self.directory / "model.keras")
+        self.model = model
+        return model
+
+    def _feed(self, data: Data) -> Feed | StreamFeed:
+        return data.feed("train", multiple_of=distribute.replicas(self.strategy))
+
+    def _build_metrics(self, model: keras.Model, data: Data) -> None:
+        """Metrics make their variables at the first batch; to be restored, they must exist before it."""
+        feed = data.feed("train", multiple_of=distribute.replicas(self.strategy))
+        model.evaluate(feed.dataset(), steps=1, verbose=0)
+
+    def _describe(self, model: keras.Model, data: Data) -> None:
+        """Writes config.json: recipe, options, model and data."""
+        if not self.chief:
+            return
+        spent = zoo.cost(check.sized(model, data.image_shape))
+        rundir.write_json(
+            self.directory / "config.json",
+            {
+                "recipe": self.recipe,
+                "convcraft": convcraft.__version__,
+                "command": self.command,
+                "config": dataclasses.asdict(self.config),
+                "model": {
+                    "name": model.name,
+                    "parameters": model.count_params(),
+                    "trainable": spent.trainable,
+                    "multiply_adds": spent.multiply_adds,
+                },
+                "data": {
+                    "name": self.config.data,
+                    "sha256": data.sha256,
+                    "classes": list(data.class_names),
+                    "counts": data.counts,
+                    "image_shape": list(data.image_shape),
+                },
+            },
+        )
+
+
+def save_model(model: keras.Model, path: pathlib.Path) -> None:
+    """Saves a `.keras` file whole or not at all."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    model.save(temporary)
+    os.replace(temporary, path)
