@@ -64,7 +64,9 @@ QUICK = ("relu", "prelu0.1", "rrelu", "maxout")  # of the activations; test_bloc
 
 
 def _slow(name, knob, value):
-    """What the first family has shown, the second repeats in the slow run only."""
+    """What one backend and one family have shown, the others repeat in the slow run only."""
+    if BACKEND != "tensorflow" and (name, knob) not in {("squeezenet_cifar", "conv"), ("resnet20_cifar", "pooling")}:
+        return True
     if knob.endswith("activation"):
         return value not in QUICK or (name != "squeezenet_cifar" and value == "rrelu")
     shared = knob in zoo.info("squeezenet_cifar").knobs and knob not in ("dropout", "norm_position", "stem_stride")
@@ -114,6 +116,9 @@ def same(one, other):
 @pytest.mark.parametrize("name, knob, value", CASES)
 def test_each_value_of_each_knob_trains_and_shows(name, knob, value, randomize):
     others = VALUES[knob][1]
+    if (knob, value) in SAME[name]:
+        assert build(name, {**others, knob: value}).get_config() == build(name, others).get_config()
+        return
     initial, outputs, trained, loss = observed(name, {**others, knob: value}, randomize)
     assert outputs.shape == (8, 3)
     assert np.isfinite(loss) and all(np.isfinite(w).all() for w in trained)
@@ -122,7 +127,7 @@ def test_each_value_of_each_knob_trains_and_shows(name, knob, value, randomize):
     unchanged = same(initial, before[0]) and (
         drawn or (same([outputs], [before[1]]) and same(trained, before[2]) and np.isclose(loss, before[3], 1e-4))
     )
-    assert unchanged == ((knob, value) in SAME[name])
+    assert not unchanged
 
 
 def test_every_declared_knob_is_tried():
@@ -264,6 +269,6 @@ def test_several_knobs_at_once():
         preprocessing="squeeze",
     )
     model = zoo.create("resnet20_cifar", classes=2, input_shape=(32, 32, 1), design=design)
-    model.compile("sgd", "mse", jit_compile=BACKEND == "jax")
-    model.fit(draw((4, 32, 32, 1), low=0, high=255), np.ones((4, 2)), verbose=0)
+    model.compile("sgd", "mse", run_eagerly=BACKEND == "tensorflow")
+    model.train_on_batch(draw((4, 32, 32, 1), low=0, high=255), np.ones((4, 2)))
     assert all(np.isfinite(numpy(v)).all() for v in model.weights)

@@ -26,7 +26,7 @@ PROJECTED = {
     "resnet56_cifar": 855_770,
     "resnet110_cifar": 1_730_714,
 }
-DEEP = ("resnet44_cifar", "resnet56_cifar", "resnet110_cifar")
+DEEP = ("resnet32_cifar", "resnet44_cifar", "resnet56_cifar", "resnet110_cifar")
 SMALL = {"squeezenet_cifar": 16, "resnet20_cifar": 16}  # one model a family, for what takes training
 
 
