@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 ORACLE_PYTHON ?= $(shell for p in python3.11 python3.10 python3.9 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
-# for the tests on PyTorch; on Linux, TORCH="torch --index-url https://download.pytorch.org/whl/cpu" saves 3 GB of CUDA
+# for the tests on PyTorch; on Linux, naming its CPU-only build here saves 3 GB of CUDA
 TORCH ?= torch
 # oneDNN and TensorFlow greet on stderr otherwise
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -25,7 +25,7 @@ venv: .venv/ready
 
 .venv/ready: requirements.txt setup.cfg
 	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { echo "convcraft needs Python 3.11, 3.12 or 3.13 with the module venv (on Debian and Ubuntu: apt install python3-venv); $(if $(PYTHON),$(PYTHON) is not that,none was found). Name one with: make venv PYTHON=/path/to/python" >&2; exit 1; }
-	@echo "Installing convcraft and what it needs into .venv: about 1.5 GB, some minutes the first time."
+	@echo "Installing convcraft and what it needs into .venv: about 3 GB, some minutes the first time."
 	@$(PY) -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
 	@$(PIP) --upgrade "pip>=24" "setuptools>=77" wheel
 	@$(PIP) --editable ".[dev]"

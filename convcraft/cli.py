@@ -170,9 +170,6 @@ def train_command(options):
     from convcraft.training import loop
 
     module = loop.load_recipe(name)
-    missing = [part for part in ("Config", "data", "train") if not hasattr(module, part)]
-    if missing:
-        raise ValueError(f"Expected a recipe, with Config, data and train; {name} has no {missing[0]}.")
     command = f"convcraft train {name}"
     config = recipe_options(module.Config, options.options, prog=command)
     loop.execute(module, config, command=command)

@@ -1,5 +1,6 @@
 """Shared by all tests: two logical CPU devices on TensorFlow, the harness on the path, a fresh process to load in."""
 
+import importlib.util
 import os
 import pathlib
 import sys
@@ -48,6 +49,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("gpu") and not _gpu():
             item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+        if item.get_closest_marker("torch") and not importlib.util.find_spec("torch"):
+            item.add_marker(pytest.mark.skip(reason="needs PyTorch, which is not installed"))
 
 
 def _gpu():

@@ -109,4 +109,7 @@ def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None
 
 
 if __name__ == "__main__":
+    from convcraft.quiet import import_keras
+
+    import_keras()
     evaluate_run(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -119,7 +119,11 @@ def _finish(one: Run) -> dict[str, Any]:
         str(one.directory),
         str(round(seconds, 1)),
     ]
-    subprocess.run(command, check=True, env=env)
+    if subprocess.run(command, env=env).returncode:
+        raise ChildProcessError(
+            f"{one.directory / 'model.keras'} is trained and saved, but measuring it in a fresh process failed; its "
+            "message stands above. The same command tries again."
+        )
     metrics = rundir.read_json(one.directory / "metrics.json")
     page = report.write(one.directory)
     card.write(one.directory)
@@ -149,8 +153,15 @@ def load_recipe(recipe: str | os.PathLike[str] | types.ModuleType) -> types.Modu
         path = pathlib.Path(recipe).resolve()
         if not path.exists():
             raise FileNotFoundError(f"There is no recipe file {path}.")
-        return _import_file(path)
+        return _checked(_import_file(path))
     return importlib.import_module(f"convcraft.recipes.{catalog.require(str(recipe), ['recipe'])}")
+
+
+def _checked(module: types.ModuleType) -> types.ModuleType:
+    missing = [part for part in ("Config", "data", "train") if not hasattr(module, part)]
+    if missing:
+        raise ValueError(f"Expected a recipe, with Config, data and train; {module.__file__} has no {missing[0]}.")
+    return module
 
 
 def _import_file(path: pathlib.Path) -> types.ModuleType:

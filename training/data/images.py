@@ -54,7 +54,7 @@ def decode(source: str | os.PathLike | bytes, channels: int | None = None) -> np
     Example:
         >>> decode(b"")
         Traceback (most recent call last):
-        convcraft.training.images.Unreadable: the file is empty
+        convcraft.training.data.images.Unreadable: the file is empty
     """
     return read(source, channels).pixels
 
