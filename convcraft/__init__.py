@@ -10,6 +10,7 @@ Importing this package imports neither Keras nor TensorFlow; its parts load when
 
 import importlib
 import pathlib
+from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["Model", "layers", "load_model", "recipes", "training", "zoo"]
@@ -19,7 +20,7 @@ if not (pathlib.Path(__file__).parent / "layers").is_dir():
     __path__.append(str(pathlib.Path(__file__).resolve().parent.parent))
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name == "Model":
         return importlib.import_module("convcraft.layers").Model
     if name == "load_model":
@@ -29,5 +30,5 @@ def __getattr__(name):
     raise AttributeError(f"module 'convcraft' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])

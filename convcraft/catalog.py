@@ -3,13 +3,14 @@
 import ast
 import difflib
 import pathlib
+from collections.abc import Sequence
 
 import convcraft
 
 KINDS = ("recipe", "model", "layer")
 
 
-def entries(kind):
+def entries(kind: str) -> dict[str, str]:
     """All names of a kind with a one-line summary.
 
     Args:
@@ -29,7 +30,7 @@ def entries(kind):
     return {name: _summary(package, module, name) for name, module in exports.items() if module and name[0].isupper()}
 
 
-def require(name, kinds=KINDS):
+def require(name: str, kinds: Sequence[str] = KINDS) -> str:
     """`name` as it is spelled in the catalog.
 
     Raises:
@@ -45,12 +46,12 @@ def require(name, kinds=KINDS):
     raise ValueError(f"There is no {what} named {name!r}. {hint}")
 
 
-def kind_of(name):
+def kind_of(name: str) -> str:
     """The kind of a name that `require` returned."""
     return next(kind for kind in KINDS if name in entries(kind))
 
 
-def docstring(package, module, definition=None):
+def docstring(package: str, module: str, definition: str | None = None) -> str:
     """The docstring of a module, or of a class in it, without importing it."""
     path = pathlib.Path(getattr(convcraft, package).__file__).parent / f"{module}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))

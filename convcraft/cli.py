@@ -9,6 +9,7 @@ import os
 import pathlib
 import sys
 import zipfile
+from collections.abc import Callable
 
 from convcraft import __version__, catalog
 
@@ -17,7 +18,7 @@ from .quiet import import_keras
 
 EXAMPLES = """\
 examples:
-  convcraft train squeezenet_digits                  train on real handwritten digits, a minute on a laptop
+  convcraft train squeezenet_digits                  train on real handwritten digits, on any CPU
   convcraft train squeezenet_digits --help           the recipe's own options
   convcraft copy squeezenet_digits my.py             the recipe as a file of your own
   convcraft predict runs/squeezenet_digits a.png     what a trained model sees
@@ -27,13 +28,13 @@ examples:
 RESUMES = "interrupted; the same command goes on from the last checkpoint."
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0, or 2 for bad use."""
     words = sys.argv[1:] if arguments is None else arguments
     return guarded(lambda: _dispatch(words), RESUMES if words[:1] == ["train"] else "interrupted.")
 
 
-def guarded(action, interrupted=RESUMES):
+def guarded(action: Callable[[], object], interrupted: str = RESUMES) -> int:
     """Runs `action`; what its user got wrong becomes one line on stderr and status 2.
 
     With the environment variable CONVCRAFT_DEBUG set, errors keep their traceback.
@@ -114,7 +115,7 @@ def _parser():
     return parser
 
 
-def list_command(options):
+def list_command(options: argparse.Namespace) -> None:
     """`convcraft list`."""
     wanted = [kind for kind in catalog.KINDS if options.kind in (None, kind, f"{kind}s")]
     for number, kind in enumerate(wanted):
@@ -127,7 +128,7 @@ def list_command(options):
         print("\n`convcraft info NAME` tells more of each.")
 
 
-def info_command(options):
+def info_command(options: argparse.Namespace) -> None:
     """`convcraft info NAME`."""
     name = catalog.require(options.name)
     kind = catalog.kind_of(name)
@@ -136,7 +137,7 @@ def info_command(options):
     elif kind == "layer":
         from convcraft import layers
 
-        print(f"convcraft.layers.{name}\n\n{catalog.docstring('layers', layers.EXPORTS[name], name)}")
+        print(f"convcraft.layers.{name}\n\n{catalog.docstring('layers', layers.EXPORTS[name] or name, name)}")
     else:
         _model_info(name)
 
@@ -161,7 +162,7 @@ def _model_info(name):
         print(f"  {key:<15}{value}")
 
 
-def train_command(options):
+def train_command(options: argparse.Namespace) -> None:
     """`convcraft train RECIPE [options]`."""
     name = options.recipe
     if not name.endswith(".py"):
@@ -175,7 +176,7 @@ def train_command(options):
     loop.execute(module, config, command=command)
 
 
-def evaluate_command(options):
+def evaluate_command(options: argparse.Namespace) -> None:
     """`convcraft evaluate RUN|FILE [--data NAME|FOLDER]`."""
     path, model = _trained(options.model)
     import_keras()
@@ -200,7 +201,7 @@ def evaluate_command(options):
         print(f"{split:<5} accuracy {numbers['accuracy']:.4f}  loss {numbers['loss']:.4f}  n {numbers['n']}")
 
 
-def predict_command(options):
+def predict_command(options: argparse.Namespace) -> None:
     """`convcraft predict RUN|FILE PICTURE …`."""
     path, _ = _trained(options.model)
     missing = [name for name in options.pictures if not pathlib.Path(name).is_file()]
@@ -220,7 +221,7 @@ def predict_command(options):
         print(f"{name}  " + "  ".join(f"{label} {100 * share:.1f} %" for label, share in guesses))
 
 
-def copy_command(options):
+def copy_command(options: argparse.Namespace) -> None:
     """`convcraft copy RECIPE FILE`."""
     name = catalog.require(options.recipe, ["recipe"])
     target = pathlib.Path(options.file)
@@ -238,7 +239,7 @@ def copy_command(options):
     print(f"{target} is yours: change it, and run `python {target}` (--help shows its options).")
 
 
-def report_command(options):
+def report_command(options: argparse.Namespace) -> None:
     """`convcraft report RUN`."""
     from convcraft.training import report
 
@@ -296,38 +297,38 @@ def _seconds(run):
     return _json(path).get("seconds") if path.exists() else None
 
 
-def _list_arguments(command):
+def _list_arguments(command: argparse.ArgumentParser) -> None:
     kinds = [*catalog.KINDS, *(f"{kind}s" for kind in catalog.KINDS)]
     command.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help="recipes, models or layers")
 
 
-def _info_arguments(command):
+def _info_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", metavar="NAME", help="of a recipe, model or layer")
 
 
-def _train_arguments(command):
+def _train_arguments(command: argparse.ArgumentParser) -> None:
     command.usage = "convcraft train RECIPE [options]"
     command.add_argument("recipe", metavar="RECIPE", help="a name, or a file of your own; --help after it: its options")
 
 
-def _evaluate_arguments(command):
+def _evaluate_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="RUN|FILE", help="a run's directory or a .keras file")
     command.add_argument("--data", help="other data: a name, a folder of class folders, a .csv or an .npz")
 
 
-def _predict_arguments(command):
+def _predict_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="RUN|FILE", help="a run's directory or a .keras file")
     command.add_argument("pictures", metavar="PICTURE", nargs="+", help="image files")
     command.add_argument("--top", type=int, default=3, help="how many classes to name (default 3)")
 
 
-def _copy_arguments(command):
+def _copy_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("recipe", metavar="RECIPE", help="its name")
     command.add_argument("file", metavar="FILE", help="the new Python file")
     command.add_argument("--force", action="store_true", help="write over an existing file")
 
 
-def _report_arguments(command):
+def _report_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", metavar="RUN", help="a run's directory")
 
 

@@ -1,9 +1,13 @@
 """Lazy packages: a name is imported from its module when it is first asked for (PEP 562)."""
 
 import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
-def attach(package, exports):
+def attach(
+    package: str, exports: Mapping[str, str | None]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Makes `package` load its public names on demand.
 
     Args:

@@ -9,10 +9,11 @@ import re
 import textwrap
 import typing
 
+Options = typing.TypeVar("Options", bound=typing.Any)
 KINDS = {int: "a whole number", float: "a number"}
 
 
-def recipe_options(config_class, arguments, prog):
+def recipe_options(config_class: type[Options], arguments: list[str], prog: str) -> Options:
     """A recipe's `Config` from command-line options.
 
     Args:

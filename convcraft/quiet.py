@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 
 # TensorFlow's log lines at import (oneDNN, CPU features, CUDA plugins registered twice); fatal ones (F) stay
 NOISE = re.compile(
@@ -12,7 +13,7 @@ NOISE = re.compile(
 )
 
 
-def import_keras():
+def import_keras() -> None:
     """Imports Keras and its backend; other messages than TensorFlow's log lines still reach stderr.
 
     TensorFlow writes them from C++ before it heeds TF_CPP_MIN_LOG_LEVEL, so that only the file descriptor helps.
@@ -23,7 +24,7 @@ def import_keras():
 
 
 @contextlib.contextmanager
-def stderr_filtered():
+def stderr_filtered() -> Iterator[None]:
     """Holds back what this process writes to stderr, and passes on at the end what is not noise."""
     try:
         kept = os.dup(2)

@@ -16,7 +16,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Args:
         momentum: weight of the past in the moving statistics. The default .9 (PyTorch's .1) needs tens of steps to be
-            right at inference; Keras's .99 needs hundreds.
+            right at inference; Keras's .99 needs ten times as many.
         epsilon: added to the variance.
         synchronized: "auto", True or False.
         kwargs: as in `keras.layers.BatchNormalization`.

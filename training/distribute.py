@@ -126,7 +126,7 @@ def is_chief(strategy: Strategy | None) -> bool:
 def compile_xla(strategy: Strategy | None = None) -> bool | Literal["auto"]:
     """What to pass as `jit_compile` on this device.
 
-    Keras's "auto" compiles with XLA on CPUs as well, where a SqueezeNet trained 8 times slower. Here, on TensorFlow:
+    Keras's "auto" compiles with XLA on CPUs as well, where convolutional networks train slower for it. Here:
     "auto" on a GPU without a strategy (XLA wherever all layers support it), False elsewhere. JAX always compiles,
     PyTorch does not.
     """

@@ -5,13 +5,32 @@ A block's main layer bears the block's name, the others add a suffix: `fire2_squ
 `fire2_squeeze_act`.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers
 
 from convcraft.layers import BatchNormalization, CeilMaxPooling2D, ClassNames, Maxout, RReLU
 
+from .design import Design
 
-def conv(x, filters, kernel, stride, design, name, *, pool=None, act=True, padding="same", groups=1):
+Tensor = Any  # symbolic: a keras.KerasTensor
+
+
+def conv(
+    x: Tensor,
+    filters: int,
+    kernel: int,
+    stride: int,
+    design: Design,
+    name: str,
+    *,
+    pool: dict[str, Any] | None = None,
+    act: bool = True,
+    padding: str = "same",
+    groups: int = 1,
+) -> Tensor:
     """Convolution, normalization and activation, in the design's order.
 
     Args:
@@ -44,7 +63,7 @@ def conv(x, filters, kernel, stride, design, name, *, pool=None, act=True, paddi
         return activate(x, design.activation, f"{name}_act")
 
     def pooling(x):
-        return downsample(x, design, **pool)
+        return downsample(x, design, **(pool or {}))
 
     steps = [norm, activation] if act else [norm]
     if design.norm_position == "after":
@@ -91,17 +110,19 @@ def _kernels(design, init, default="glorot_uniform"):
     }
 
 
-def scaled(filters, design):
+def scaled(filters: int, design: Design) -> int:
     """The number of filters times the design's `width`, at least 1."""
     return filters if design.width in (None, 1) else max(1, round(filters * design.width))
 
 
-def stem(x, filters, kernel, stride, design, name="stem", **options):
+def stem(
+    x: Tensor, filters: int, kernel: int, stride: int, design: Design, name: str = "stem", **options: Any
+) -> Tensor:
     """The first convolution: `conv` with the design's `stem_width` and `stem_stride`."""
     return conv(x, design.stem_width or filters, kernel, design.stem_stride or stride, design, name, **options)
 
 
-def normalize(x, kind, name):
+def normalize(x: Tensor, kind: str | None, name: str) -> Tensor:
     """Normalization by name; "none" or None leaves `x` as it is."""
     if kind in (None, "none"):
         return x
@@ -118,7 +139,7 @@ def normalize(x, kind, name):
     return layers.GroupNormalization(groups, name=name)(x)
 
 
-def activate(x, kind, name):
+def activate(x: Tensor, kind: str | None, name: str) -> Tensor:
     """Activation by name; see `Design.activation`. None or "linear" leaves `x` as it is."""
     if kind in (None, "linear"):
         return x
@@ -134,7 +155,7 @@ def activate(x, kind, name):
     return layers.Activation(kind, name=name)(x)
 
 
-def downsample(x, design, name, size=2, stride=2, ceil=False):
+def downsample(x: Tensor, design: Design, name: str, size: int = 2, stride: int = 2, ceil: bool = False) -> Tensor:
     """Halves the resolution in the design's way.
 
     Args:
@@ -170,20 +191,20 @@ def downsample(x, design, name, size=2, stride=2, ceil=False):
     return layers.Concatenate(name=name)([largest(f"{name}_max"), strided(half, f"{name}_conv")])
 
 
-def join(branches, design, name):
+def join(branches: list[Tensor], design: Design, name: str) -> Tensor:
     """Brings branches of equal shape together: by sum, mean, max or concat, as the design says."""
     kinds = {"sum": layers.Add, "mean": layers.Average, "max": layers.Maximum, "concat": layers.Concatenate}
     return kinds[design.join or "sum"](name=name)(branches)
 
 
-def after_join(x, design, name):
+def after_join(x: Tensor, design: Design, name: str) -> Tensor:
     """The design's activation where branches have met; for maxout a 1x1 convolution makes the pieces first."""
     if design.activation == "maxout":
         x = _convolve(x, 2 * x.shape[-1], 1, 1, design, f"{name}_pieces", "same", 1, bias=True)
     return activate(x, design.activation, name)
 
 
-def dense(x, units, design, name, act=True):
+def dense(x: Tensor, units: int, design: Design, name: str, act: bool = True) -> Tensor:
     """Dense layer, the head's activation, and dropout where the design asks for it."""
     pieces = 2 if act and design.head_activation == "maxout" else 1
     x = layers.Dense(units * pieces, name=name, **_kernels(design, design.dense_init))(x)
@@ -193,7 +214,7 @@ def dense(x, units, design, name, act=True):
     return dropout(x, design, f"{name}_dropout", units)
 
 
-def dropout(x, design, name, units=None):
+def dropout(x: Tensor, design: Design, name: str, units: int | None = None) -> Tensor:
     """Dropout at the design's rate; with `units`, only from `dropout_min_units` on."""
     threshold = design.dropout_min_units
     if not design.dropout or (units is not None and threshold is not None and units < threshold):
@@ -201,7 +222,7 @@ def dropout(x, design, name, units=None):
     return layers.Dropout(design.dropout, name=name)(x)
 
 
-def preprocess(x, design, mean, std, divide=True):
+def preprocess(x: Tensor, design: Design, mean: Sequence[float], std: Sequence[float], divide: bool = True) -> Tensor:
     """The first layers: raw 0-255 images to what the network is trained on.
 
     Args:
@@ -224,13 +245,15 @@ def preprocess(x, design, mean, std, divide=True):
     if not divide and kind != "standardize":
         std = [1.0] * len(mean)
     if x.shape[-1] != len(mean):
-        mean, std = sum(mean) / len(mean), sum(std) / len(std)
-        return layers.Rescaling(1 / std, -mean / std, name="preprocess")(x)
+        grey, deviation = sum(mean) / len(mean), sum(std) / len(std)
+        return layers.Rescaling(1 / deviation, -grey / deviation, name="preprocess")(x)
     offset = [-m / s for m, s in zip(mean, std, strict=True)]
     return layers.Rescaling([1 / s for s in std], offset, name="preprocess")(x)
 
 
-def head(x, classes, design, kind="softmax", kernel=None):
+def head(
+    x: Tensor, classes: list[str] | int, design: Design, kind: str = "softmax", kernel: int | None = None
+) -> Tensor:
     """From the last features to the logits.
 
     Args:
@@ -261,7 +284,7 @@ def head(x, classes, design, kind="softmax", kernel=None):
     return x if kind == "regression" else ClassNames(classes, name="class_names")(x)
 
 
-def pooled(x, design, grid=2):
+def pooled(x: Tensor, design: Design, grid: int = 2) -> Tensor:
     """From images of features to vectors: the mean, all of them, or the means of a `grid` of tiles."""
     kind, sizes = design.pooling, x.shape[1:3]
     if kind == "flatten":

@@ -42,7 +42,7 @@ class Cost:
     layers: tuple[LayerCost, ...]
 
 
-def cost(model):
+def cost(model: keras.Model) -> Cost:
     """Counts the cost of a functional model with a fixed input size.
 
     Args:

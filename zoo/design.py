@@ -27,7 +27,7 @@ NORMALIZATIONS = ("batch", "layer", "group", "instance", "none")
 NEEDS = {"norm_position": "normalization", "head_activation": "head_layers", "dropout_min_units": "dropout"}
 
 
-def knob(needs, *values):
+def knob(needs: str, *values: Any) -> Any:
     """A field that is None by default; `needs` completes "X has no …" where a family cannot honour it."""
     return field(default=None, metadata={"needs": needs, "values": values})
 
@@ -107,7 +107,7 @@ class Design:
     pooling: str | None = knob("pooling before its head to replace", "flatten", "gap", "adaptive")
     preprocessing: str | None = knob("choice of preprocessing", "paper", "standardize", "squeeze", "whitening", "none")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks each knob on its own."""
         for item in dataclasses.fields(self):
             value, allowed = getattr(self, item.name), item.metadata["values"]
@@ -135,15 +135,15 @@ class Design:
                 )
             object.__setattr__(self, "head_layers", tuple(self.head_layers))  # a list may come from a file
 
-    def changed(self):
+    def changed(self) -> dict[str, Any]:
         """The knobs that are set, as a dictionary."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) is not None}
 
-    def over(self, paper):
+    def over(self, paper: "Design") -> "Design":
         """This design where it is set, `paper` elsewhere."""
         return dataclasses.replace(paper, **self.changed())
 
-    def refuse_idle(self, model, paper):
+    def refuse_idle(self, model: str, paper: "Design") -> None:
         """Raises a ValueError for a knob that is set and that another knob leaves without effect."""
         whole = self.over(paper)
         for name, needed in NEEDS.items():
@@ -153,7 +153,7 @@ class Design:
                     f"{getattr(whole, needed)!r} here. Set both, or neither."
                 )
 
-    def refuse_unknown(self, model, knobs):
+    def refuse_unknown(self, model: str, knobs: tuple[str, ...]) -> None:
         """Raises a ValueError for a knob that is set and that `model` does not honour."""
         for item in dataclasses.fields(self):
             if item.name not in knobs and getattr(self, item.name) is not None:

@@ -17,7 +17,7 @@ BUILDERS: dict[str, str | None] = {
 NAMES = {builder.lower(): builder for builder in BUILDERS}
 
 
-def list_models(pattern="*", pretrained=False):
+def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
     """Names of the models that match.
 
     Args:
@@ -34,7 +34,7 @@ def list_models(pattern="*", pretrained=False):
     return [] if pretrained else [name for name in NAMES if fnmatch.fnmatchcase(name, pattern.lower())]
 
 
-def builder_name(name):
+def builder_name(name: str) -> str:
     """The builder of a model's name, or a ValueError that suggests the nearest."""
     if name.lower() in NAMES:
         return NAMES[name.lower()]

@@ -2,9 +2,12 @@
 
 import importlib
 import inspect
+import os
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import h5py  # type: ignore[import-untyped]
 import keras
@@ -53,22 +56,32 @@ class Info:
         return cost(create(self.name, classes=self.classes, input_shape=self.input_shape))
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         """Number of trainable parameters."""
         return self.cost.trainable
 
     @property
-    def total(self):
+    def total(self) -> int:
         """Number of all parameters: the trainable and the moving statistics."""
         return self.cost.parameters
 
     @property
-    def multiply_adds(self):
+    def multiply_adds(self) -> int:
         """Multiply-adds for one image."""
         return self.cost.multiply_adds
 
 
-def family(variants, *, source, year, paper, knobs, size=224, published=None, deviations=""):
+def family(
+    variants: dict[str, dict[str, Any]],
+    *,
+    source: str,
+    year: int,
+    paper: Design,
+    knobs: str,
+    size: int = 224,
+    published: dict[str, str] | None = None,
+    deviations: str = "",
+) -> Callable[[Callable[..., Any]], tuple[Callable[..., Model], ...]]:
     """Registers an architecture: a function that builds its body becomes one builder for each variant.
 
     Args:
@@ -205,7 +218,13 @@ def _load(net, model, weights):
         raise ValueError(f"{misfit}{error}") from error
 
 
-def create(name, /, classes=None, input_shape=None, **options):
+def create(
+    name: str,
+    /,
+    classes: int | Sequence[str] | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    **options: Any,
+) -> Model:
     """Builds a model by its name.
 
     Args:
@@ -226,7 +245,7 @@ def create(name, /, classes=None, input_shape=None, **options):
     return builder(**{key: value for key, value in given.items() if value is not None}, **options)
 
 
-def info(name):
+def info(name: str) -> Info:
     """What is known of a model; see `Info`.
 
     Example:
@@ -249,7 +268,7 @@ def info(name):
     )
 
 
-def class_names(model):
+def class_names(model: keras.Model) -> list[str] | None:
     """The names of the classes of a zoo model, in the order of its outputs; None where it has none.
 
     Example:
@@ -259,7 +278,7 @@ def class_names(model):
     return next((layer.names for layer in reversed(model.layers) if isinstance(layer, ClassNames)), None)
 
 
-def load_model(path, **options):
+def load_model(path: str | os.PathLike[str], **options: Any) -> keras.Model:
     """Loads any saved `.keras` model, with convcraft's classes known to Keras; also `convcraft.load_model`.
 
     Args:

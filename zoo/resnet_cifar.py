@@ -48,7 +48,7 @@ VARIANTS = {
     deviations="Images are standardized by channel; the paper subtracts the mean of each pixel. shortcut='B' projects "
     "between stages, the paper's second option.",
 )
-def resnet_cifar(x, classes, design, head_kind, *, blocks, shortcut="A"):
+def resnet_cifar(x, classes, design: Design, head_kind: str, *, blocks: int, shortcut: str = "A"):
     """Builds the body; see the module."""
     if shortcut not in ("A", "B"):
         raise ValueError(f"resnet_cifar: expected shortcut 'A' or 'B', received {shortcut!r}.")
@@ -61,7 +61,7 @@ def resnet_cifar(x, classes, design, head_kind, *, blocks, shortcut="A"):
     return head(x, classes, design, head_kind)
 
 
-def residual(x, filters, stride, design, shortcut, name):
+def residual(x, filters: int, stride: int, design: Design, shortcut: str, name: str):
     """Two 3x3 convolutions beside a shortcut; the second activation follows the join."""
     y = conv(x, filters, 3, stride, design, name=f"{name}_conv1")
     y = conv(y, filters, 3, 1, design, name=f"{name}_conv2", act=False)

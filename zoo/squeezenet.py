@@ -1,8 +1,8 @@
 """SqueezeNet (Iandola et al. 2016, arXiv 1602.07360): AlexNet's accuracy with a fiftieth of its weights.
 
 Fire modules squeeze to few channels with 1x1 kernels, then expand with 1x1 and 3x3 kernels side by side. 1.1 is the
-authors' later release: as accurate for 2.4 times fewer multiply-adds. The form for small images keeps 1.1's fires
-and drops its first pooling and the stem's stride.
+authors' later release, as accurate for 2.3 times fewer multiply-adds (`zoo.cost`). The form for small images has the
+fires of 1.1, and leaves out its first pooling and the stem's stride.
 
 As in the authors' Caffe files, pooling rounds sizes up and the stem is not padded.
 """
@@ -15,7 +15,7 @@ from .registry import family
 
 # The stem is (filters, kernel, stride). A row of fires stands for one resolution and gives the channels that each
 # squeezes to; it expands to four times as many with each of its two kernels.
-VARIANTS = {
+VARIANTS: dict[str, dict] = {
     "squeezenet1_0": {"entry": (96, 7, 2), "fires": [(16, 16, 32), (32, 48, 48, 64), (64,)]},
     "squeezenet1_1": {"entry": (64, 3, 2), "fires": [(16, 16), (32, 32), (48, 48, 64, 64)]},
     "squeezenet_cifar": {"entry": (64, 3, 1), "fires": [(16, 16), (32, 32), (48, 48, 64, 64)], "size": 32},
@@ -42,7 +42,7 @@ VARIANTS = {
     deviations="squeezenet_cifar is ours: the paper has no form for small images. The 1x1 classifier of 1.0 is not "
     "padded; in the authors' Caffe file it is, which only mixes its bias into the average.",
 )
-def squeezenet(x, classes, design, head_kind, *, entry, fires):
+def squeezenet(x, classes, design: Design, head_kind: str, *, entry, fires):
     """Builds the body; see the module."""
     filters, kernel, stride = entry
     small = stride == 1  # keeps the borders, and the resolution up to the second row
@@ -58,7 +58,7 @@ def squeezenet(x, classes, design, head_kind, *, entry, fires):
     return head(x, classes, design, head_kind, kernel=1)
 
 
-def fire(x, squeeze, design, name):
+def fire(x, squeeze: int, design: Design, name: str):
     """Squeezes to `squeeze` channels, expands to eight times as many."""
     x = conv(x, squeeze, 1, 1, design, name=f"{name}_squeeze")
     wide = conv(x, 4 * squeeze, 1, 1, design, name=f"{name}_expand1x1")

@@ -1,9 +1,13 @@
 """From one set of classes to another."""
 
+from collections.abc import Sequence
+
+import keras
+
 from convcraft.layers import ClassNames, Model
 
 
-def replace_head(model, classes):
+def replace_head(model: keras.Model, classes: int | Sequence[str]) -> Model:
     """The same network with a new, untrained classifier; all other layers are shared.
 
     Args:

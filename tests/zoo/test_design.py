@@ -60,17 +60,23 @@ SAME = {
         ("preprocessing", "standardize"),
     },
 }
-QUICK = ("relu", "prelu0.1", "rrelu", "maxout")  # of the activations; test_blocks.py knows the formulas of all
+# Of long lists, what differs in kind; test_blocks.py holds every activation and normalization to its formula.
+QUICK = {
+    "activation": ("relu", "rrelu", "maxout"),
+    "head_activation": ("relu", "maxout"),
+    "normalization": ("none", "batch", "instance"),
+    "kernel_size": (3, 5),
+    "width": (0.5,),
+    "stem_stride": (1, 2),
+}
 
 
 def _slow(name, knob, value):
     """What one backend and one family have shown, the others repeat in the slow run only."""
     if BACKEND != "tensorflow" and (name, knob) not in {("squeezenet_cifar", "conv"), ("resnet20_cifar", "pooling")}:
         return True
-    if knob.endswith("activation"):
-        return value not in QUICK or (name != "squeezenet_cifar" and value == "rrelu")
-    shared = knob in zoo.info("squeezenet_cifar").knobs and knob not in ("dropout", "norm_position", "stem_stride")
-    return name != "squeezenet_cifar" and shared
+    shared = knob in zoo.info("squeezenet_cifar").knobs and knob not in ("dropout", "norm_position")
+    return value not in QUICK.get(knob, VALUES[knob][0]) or (name != "squeezenet_cifar" and shared)
 
 
 CASES = [

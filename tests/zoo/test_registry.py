@@ -226,7 +226,7 @@ def test_weights_with_more_than_the_model_takes_are_refused(tmp_path):
     zoo.create("resnet20_cifar", input_shape=(16, 16, 3), design=OTHER["slopes besides"][1]["design"]).save_weights(
         path
     )
-    with pytest.raises(ValueError, match="resnet20_cifar: .* are those of another model or design: 135 arrays, .* 116"):
+    with pytest.raises(ValueError, match="resnet20_cifar: .* are those of another model or design: 116 arrays, .* 97"):
         zoo.create("resnet20_cifar", weights=path, **SMALL)
 
 
