@@ -160,7 +160,8 @@ def load_recipe(recipe: str | os.PathLike[str] | types.ModuleType) -> types.Modu
 def _checked(module: types.ModuleType) -> types.ModuleType:
     missing = [part for part in ("Config", "data", "train") if not hasattr(module, part)]
     if missing:
-        raise ValueError(f"Expected a recipe, with Config, data and train; {module.__file__} has no {missing[0]}.")
+        name = pathlib.Path(module.__file__ or module.__name__).name
+        raise ValueError(f"Expected a recipe, with Config, data and train; {name} has no {missing[0]}.")
     return module
 
 
