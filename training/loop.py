@@ -129,7 +129,8 @@ def _finish(one: Run) -> dict[str, Any]:
     card.write(one.directory)
     test = metrics["test"]
     right = round(test["accuracy"] * test["n"])
-    directory = shlex.quote(os.path.relpath(one.directory))
+    here = one.directory.is_relative_to(pathlib.Path.cwd())
+    directory = shlex.quote(str(one.directory.relative_to(pathlib.Path.cwd()) if here else one.directory))
     print(
         f"\nTest accuracy {100 * test['accuracy']:.2f} % ({right} of {test['n']}), measured on the saved file, "
         f"reloaded. Trained in {duration(seconds)}.\n\n"
