@@ -40,6 +40,13 @@ class CeilMaxPooling2D(keras.layers.MaxPooling2D):
         """Pads by stride - 1 at the end: enough for every size, never enough for a window of padding only."""
         ends = [(0, stride - 1) for stride in self.strides]
         first = self.data_format == "channels_first"
+        sizes = inputs.shape[2:4] if first else inputs.shape[1:3]
+        for size, pool, stride in zip(sizes, self.pool_size, self.strides, strict=True):
+            if size is not None and size + stride - 1 < pool:
+                raise ValueError(
+                    f"CeilMaxPooling2D: expected images of at least {pool - stride + 1} pixels, received shape "
+                    f"{tuple(inputs.shape)}: take larger images, or a network of smaller stride."
+                )
         pads = [(0, 0), (0, 0), *ends] if first else [(0, 0), *ends, (0, 0)]
         return super().call(ops.pad(inputs, pads, constant_values=float("-inf")))
 

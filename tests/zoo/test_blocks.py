@@ -199,7 +199,7 @@ def test_width_scales_all_and_leaves_one_channel_at_least():
 def test_kernels_are_regularized_and_constrained_everywhere():
     knobs = {"kernel_regularizer": "l2", "kernel_constraint": "non_neg"}
     for name in ("squeezenet_cifar", "resnet20_cifar"):
-        for kind in ("plain", "separable", "factored"):
+        for kind in ("separable", "factored"):
             more = {"head_layers": (8,)} if name == "resnet20_cifar" else {"transition": "stride"}
             chosen = Design(**knobs, **more, conv=kind, activation="maxout", width=0.25)
             model = zoo.create(name, input_shape=(16, 16, 3), design=chosen)

@@ -68,6 +68,12 @@ QUICK = {
     "kernel_size": (3, 5),
     "width": (0.5,),
     "stem_stride": (1, 2),
+    "transition": ("max", "avg", "concat"),
+    "head_layers": ((12,),),
+    "conv_init": ("orthogonal",),
+    "dense_init": ("he_normal",),
+    "kernel_regularizer": ("l2",),
+    "kernel_constraint": ("unit_norm",),
 }
 
 
