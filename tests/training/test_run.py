@@ -189,7 +189,8 @@ class TestDirectories:
 
     def test_time_limit_and_strategy_may_change(self, tmp_path):
         self.finished(tmp_path / "run", self.config())
-        rundir.choose(tmp_path / "run", "r", self.config(time_limit=5.0, strategy="none"))
+        changed = self.config(time_limit=5.0, strategy="none")
+        assert rundir.choose(tmp_path / "run", "r", changed) == tmp_path / "run"
 
 
 def test_card_states_what_the_run_measured(tmp_path):
