@@ -401,7 +401,7 @@ def test_train_again_says_finished(trained, monkeypatch, capsys):
 def test_another_config_is_refused(trained, monkeypatch, refused):
     monkeypatch.chdir(trained)
     words = ["train", "squeezenet_digits", "--smoke", "--output", "run", "--strategy", "none"]
-    assert "epochs=15 there, 3 here" in refused(*words, "--epochs", "3")
+    assert "there, 3 here" in refused(*words, "--epochs", "3")
     assert "holds another run (the recipe squeezenet_digits)" in refused(words[0], "resnet20_cifar10", *words[2:])
 
 
