@@ -33,7 +33,7 @@ def fits(model: keras.Model, data: Data) -> None:
         raise ValueError(
             f"{model.name} has {outputs} outputs, the data {classes} classes. Build it with classes=data.class_names."
         )
-    names = next((layer.names for layer in reversed(model.layers) if hasattr(layer, "names")), None)
+    names = zoo.class_names(model)
     numbers = [str(number) for number in range(classes)]
     if names is not None and names not in (list(data.class_names), numbers):
         pairs = list(zip(names, data.class_names, strict=True))

@@ -98,7 +98,8 @@ class Run:
             start, feed.start = saved["progress"]["epoch"], saved["progress"]["step"]
             trained = saved["progress"]["stopped"] or start >= self.epochs
             self.earlier = saved["progress"]["seconds"]
-            checkpoint.restore_model(model, saved)
+            with self.scope():  # the optimizer's variables are made here
+                checkpoint.restore_model(model, saved)
             print(f"Resuming after {start} of {self.epochs} epochs and {feed.start} of {feed.steps} steps.", flush=True)
         self._describe(model, data)
         history = History(

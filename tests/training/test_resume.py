@@ -126,3 +126,26 @@ def test_other_backends_resume_too(backend, tmp_path):
     assert [key for key in theirs if not np.array_equal(ours[key], theirs[key])] == []
     assert lines(tmp_path / "killed", "epoch") == lines(tmp_path / "whole", "epoch")
     assert lines(tmp_path / "killed", "start")[-1]["resumed_at"]["step"] > 0
+
+
+TWO_DEVICES = """
+import sys
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from convcraft.training import run
+run(sys.argv[1], {"output": sys.argv[2], "strategy": "mirrored"})
+"""
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
+def test_mirrored_runs_resume_too(tmp_path):
+    """Killed within an epoch on two devices; the optimizer's variables are made anew under the strategy."""
+    for name, die_at in (("whole", 0), ("killed", 8), ("killed", 0)):
+        env = {"DIE_AT": str(die_at), "CHECKPOINT_MINUTES": "0" if name == "killed" else "5"}
+        python(TWO_DEVICES, RECIPE, tmp_path / name, check=not die_at, **env)
+    ours, theirs = final_state(tmp_path / "killed"), final_state(tmp_path / "whole")
+    assert ours.keys() == theirs.keys()
+    assert [key for key in theirs if not np.array_equal(ours[key], theirs[key])] == []
+    assert lines(tmp_path / "killed", "start")[-1]["resumed_at"]["step"] > 0
