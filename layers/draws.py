@@ -28,7 +28,7 @@ def image_seeds(seed: int | keras.random.SeedGenerator | Tensor, count: int | Te
     if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
         seed = int(seed) % 2**32
         seed = seed - 2**32 if seed >= 2**31 else seed
-        return _mix(_mix(ops.arange(count, dtype="int32")) + ops.cast(seed, "int32"))
+        return mix(mix(ops.arange(count, dtype="int32")) + ops.cast(seed, "int32"))
     if len(getattr(seed, "shape", ())) == 1:
         return ops.cast(seed, "int32")
     raise ValueError(
@@ -53,7 +53,7 @@ def uniform(seeds: Tensor, draws: int, low: float = 0.0, high: float = 1.0) -> T
         True
     """
     counters = ops.arange(1, draws + 1, dtype="int32") * _int32(0x9E3779B9)
-    bits = _mix(ops.bitwise_xor(_mix(ops.expand_dims(seeds, 1) + counters), counters))
+    bits = mix(ops.bitwise_xor(mix(ops.expand_dims(seeds, 1) + counters), counters))
     unit = ops.cast(_shift(bits, 8), "float32") * 2.0**-24  # 24 bits: what a float32 holds exactly
     return low + (high - low) * unit
 
@@ -74,7 +74,7 @@ def _shift(x: Tensor, places: int) -> Tensor:
     return ops.bitwise_and(ops.right_shift(x, places), (1 << (32 - places)) - 1)
 
 
-def _mix(x: Tensor) -> Tensor:
+def mix(x: Tensor) -> Tensor:
     """Spreads every input bit over all 32 output bits; wraps at 32 bits."""
     x = ops.bitwise_xor(x, _shift(x, 16)) * _int32(0x85EBCA6B)
     x = ops.bitwise_xor(x, _shift(x, 13)) * _int32(0xC2B2AE35)
