@@ -65,6 +65,18 @@ def normal(seeds: Tensor, draws: int, std: float = 1.0) -> Tensor:
     return std * radius * ops.cos(2 * np.pi * unit[:, draws:])
 
 
+def fold(seeds: Tensor, number: int | Tensor) -> Tensor:
+    """Other seeds out of `seeds`, int32 of any shape: an independent stream for each `number`, an integer below 2^32.
+
+    Example:
+        >>> a, b = fold(np.array([7], "int32"), 1), fold(np.array([7], "int32"), 2)
+        >>> int(a[0]) != int(b[0])
+        True
+    """
+    number = _int32(number % 2**32) if isinstance(number, int) else ops.cast(number, "int32")
+    return mix(ops.bitwise_xor(mix(ops.cast(seeds, "int32")), mix(number + _int32(0x9E3779B9))))
+
+
 def _int32(bits: int) -> Tensor:
     return ops.cast(bits - 2**32 if bits >= 2**31 else bits, "int32")
 

@@ -28,7 +28,7 @@ def test_mixing_is_murmur3_s_finalizer():
         return h ^ (h >> np.uint32(16))
 
     x = np.random.default_rng(0).integers(0, 2**32, 1000, dtype="uint32")
-    ours = keras.ops.convert_to_numpy(draws._mix(keras.ops.convert_to_tensor(x.view("int32"))))
+    ours = keras.ops.convert_to_numpy(draws.mix(keras.ops.convert_to_tensor(x.view("int32"))))
     np.testing.assert_array_equal(ours.view("uint32"), fmix32(x))
 
 
