@@ -6,6 +6,8 @@ hash (MurmurHash3's finalizer, Appleby 2011, public domain) in int32 arithmetic,
 PyTorch draw the same bits.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
@@ -36,12 +38,33 @@ def image_seeds(seed: int | keras.random.SeedGenerator | Tensor, count: int | Te
     )
 
 
-def uniform(seeds: Tensor, draws: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+def fold(seeds: Tensor, number: int | Sequence[int]) -> Tensor:
+    """Seeds of an independent stream: one that makes several draws folds a number of its own into each.
+
+    Args:
+        seeds: int32, shape (n,).
+        number: at least 0, or k of them.
+
+    Returns:
+        int32 of shape (n,), or (n, k): column i is what `number[i]` alone gives.
+
+    Example:
+        >>> fold(np.array([1, 2], "int32"), [0, 1, 7]).shape == (2, 3)
+        True
+    """
+    numbers = [number] if isinstance(number, int) else list(number)
+    # another multiplier than that of `uniform`, whose counters would otherwise run through the same hashes
+    constants = ops.stack([_int32((n + 1) * 0xC2B2AE3D % 2**32) for n in numbers])
+    folded = _mix(ops.bitwise_xor(_mix(ops.expand_dims(ops.cast(seeds, "int32"), 1) + constants), constants))
+    return folded[:, 0] if isinstance(number, int) else folded
+
+
+def uniform(seeds: Tensor, draws: int | Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Uniform draws in [low, high).
 
     Args:
         seeds: int32, shape (n,), one an image.
-        draws: how many numbers an image needs.
+        draws: how many numbers an image needs, an integer or a scalar tensor.
         low: lower bound.
         high: upper bound, excluded.
 
@@ -58,7 +81,7 @@ def uniform(seeds: Tensor, draws: int, low: float = 0.0, high: float = 1.0) -> T
     return low + (high - low) * unit
 
 
-def normal(seeds: Tensor, draws: int, std: float = 1.0) -> Tensor:
+def normal(seeds: Tensor, draws: int | Tensor, std: float = 1.0) -> Tensor:
     """Gaussian draws of mean zero (Box and Muller 1958): float32, shape (n, draws), from `seeds` of shape (n,)."""
     unit = uniform(seeds, 2 * draws)
     radius = ops.sqrt(-2.0 * ops.log(1.0 - unit[:, :draws]))  # 1 - u lies in (0, 1]

@@ -9,6 +9,7 @@ from keras import ops
 from .augmentation import Augmentation
 from .base import Tensor, register
 from .draws import uniform
+from .geometry import about_centre, check_fill_mode, mirror, product, resample, turn
 
 
 @register
@@ -53,10 +54,7 @@ class RandomAffine(Augmentation):
         for name, value in (("rotation", rotation), ("zoom", zoom), ("shift", shift)):
             if value < 0:
                 raise ValueError(f"RandomAffine: expected {name} to be at least 0, received {value}.")
-        if fill_mode not in ("nearest", "constant", "reflect", "wrap"):
-            raise ValueError(
-                f"RandomAffine: expected fill_mode 'nearest', 'constant', 'reflect' or 'wrap', received {fill_mode!r}."
-            )
+        check_fill_mode(fill_mode, "RandomAffine")
         self.rotation = rotation
         self.zoom = zoom
         self.shift = shift
@@ -68,29 +66,16 @@ class RandomAffine(Augmentation):
         """The pure function: one draw of angle, factor, shifts and mirroring for each image."""
         first = self.data_format == "channels_first"
         height, width = ops.shape(images)[2:4] if first else ops.shape(images)[1:3]
-        return ops.image.affine_transform(
-            images,
-            self.matrices(seeds, height, width),
-            interpolation="bilinear",
-            fill_mode=self.fill_mode,
-            fill_value=self.fill_value,
-            data_format=self.data_format,
-        )
+        matrices = self.matrices(seeds, height, width)
+        return resample(images, matrices, self.fill_mode, self.fill_value, self.data_format)
 
     def matrices(self, seeds: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:
         """float32 (n, 8): for each output pixel the input pixel to take, as in `keras.ops.image.affine_transform`."""
         draw = uniform(seeds, 5, -1.0, 1.0)
-        angle = draw[:, 0] * (self.rotation * np.pi / 180)
-        factor = ops.exp(draw[:, 1] * float(np.log1p(self.zoom)))
-        mirror = ops.where(draw[:, 4] < 0, -1.0, 1.0) if self.flip else ops.ones_like(angle)
-        height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
-        cos, sin = ops.cos(angle) / factor, ops.sin(angle) / factor
-        a, b, c, d = cos * mirror, -sin * mirror, sin, cos
-        x, y = (width - 1) / 2, (height - 1) / 2  # about the centre
-        right = x - a * x - b * y + draw[:, 2] * self.shift * width
-        down = y - c * x - d * y + draw[:, 3] * self.shift * height
-        zero = ops.zeros_like(angle)
-        return ops.stack([a, b, right, c, d, down, zero, zero], axis=1)
+        linear = turn(draw[:, 0] * (self.rotation * np.pi / 180), ops.exp(draw[:, 1] * float(np.log1p(self.zoom))))
+        if self.flip:
+            linear = product(mirror(ops.where(draw[:, 4] < 0, -1.0, 1.0)), linear)
+        return about_centre(linear, draw[:, 2] * self.shift, draw[:, 3] * self.shift, height, width)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
