@@ -6,8 +6,6 @@ hash (MurmurHash3's finalizer, Appleby 2011, public domain) in int32 arithmetic,
 PyTorch draw the same bits.
 """
 
-from collections.abc import Sequence
-
 import keras
 import numpy as np
 from keras import ops
@@ -36,27 +34,6 @@ def image_seeds(seed: int | keras.random.SeedGenerator | Tensor, count: int | Te
     raise ValueError(
         f"Expected seed to be an integer, a vector with one seed an image, or a SeedGenerator, received {seed!r}."
     )
-
-
-def fold(seeds: Tensor, number: int | Sequence[int]) -> Tensor:
-    """Seeds of an independent stream: one that makes several draws folds a number of its own into each.
-
-    Args:
-        seeds: int32, shape (n,).
-        number: at least 0, or k of them.
-
-    Returns:
-        int32 of shape (n,), or (n, k): column i is what `number[i]` alone gives.
-
-    Example:
-        >>> fold(np.array([1, 2], "int32"), [0, 1, 7]).shape == (2, 3)
-        True
-    """
-    numbers = [number] if isinstance(number, int) else list(number)
-    # another multiplier than that of `uniform`, whose counters would otherwise run through the same hashes
-    constants = ops.stack([_int32((n + 1) * 0xC2B2AE3D % 2**32) for n in numbers])
-    folded = _mix(ops.bitwise_xor(_mix(ops.expand_dims(ops.cast(seeds, "int32"), 1) + constants), constants))
-    return folded[:, 0] if isinstance(number, int) else folded
 
 
 def uniform(seeds: Tensor, draws: int | Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -90,6 +67,8 @@ def normal(seeds: Tensor, draws: int | Tensor, std: float = 1.0) -> Tensor:
 
 def fold(seeds: Tensor, number: int | Tensor) -> Tensor:
     """Other seeds out of `seeds`, int32 of any shape: an independent stream for each `number`, an integer below 2^32.
+
+    `fold(seeds[:, None], numbers)`, with a vector of k numbers, gives k streams at once, shape (n, k).
 
     Example:
         >>> a, b = fold(np.array([7], "int32"), 1), fold(np.array([7], "int32"), 2)
