@@ -8,6 +8,7 @@ from convcraft import zoo
 
 from .data import Data, check_fits
 from .distribute import Strategy
+from .optimize import innermost
 
 
 def fits(model: keras.Model, data: Data) -> None:
@@ -70,6 +71,26 @@ def fits_strategy(model: keras.Model, strategy: Strategy | None) -> None:
             f"Expected {model.name} to be built inside the scope of {type(strategy).__name__}, received a model built "
             "outside it. Build and compile it under `with run.scope():`."
         )
+
+
+def fits_schedule(model: keras.Model, callbacks: Iterable[keras.callbacks.Callback]) -> None:
+    """Checks that no callback sets a learning rate that follows a schedule; Keras raises when it first does, in
+    the middle of training.
+
+    Raises:
+        ValueError: saying which of the two to take out.
+    """
+    rate = getattr(innermost(model.optimizer), "_learning_rate", None)
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return
+    setters = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
+    for callback in callbacks:
+        if isinstance(callback, setters):
+            raise ValueError(
+                f"Expected either a schedule or {type(callback).__name__} to set the learning rate, received both: "
+                f"the optimizer of {model.name} follows {type(rate).__name__}. For the callback, compile with a plain "
+                "number (in a recipe, --schedule constant)."
+            )
 
 
 def _shape(shape: Iterable[int | None]) -> str:

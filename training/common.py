@@ -6,7 +6,17 @@ import pathlib
 from dataclasses import dataclass
 
 OPTIMIZERS = ["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad"]
-SCHEDULES = ["constant", "linear", "cosine", "step", "exponential"]
+SCHEDULES = [
+    "constant",
+    "linear",
+    "cosine",
+    "step",
+    "exponential",
+    "onecycle",
+    "triangular",
+    "triangular2",
+    "exp_range",
+]
 # where keras.datasets keeps what it has downloaded; digits come with scikit-learn
 CACHED = {
     "digits": "",
@@ -34,7 +44,8 @@ class Common:
     optimizer: str = "momentum"
     # the largest learning rate; it is not scaled with the batch size
     learning_rate: float = 0.05
-    # how the rate falls: constant, linear, cosine, step (a tenth at 1/2 and 3/4) or exponential (to a hundredth)
+    # how the rate moves: constant; falling linear, cosine, step (a tenth at 1/2 and 3/4) or exponential (to a
+    # hundredth); onecycle (up, then down to nothing); in cycles triangular, triangular2 or exp_range
     schedule: str = "linear"
     # decoupled, and never on biases and normalization
     weight_decay: float = 0.0

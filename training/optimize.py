@@ -1,9 +1,11 @@
-"""Optimizers and schedules by name, out of Keras's own."""
+"""Optimizers and schedules by name, out of Keras's own and ours."""
 
 from typing import Any
 
 import keras
 import numpy as np
+
+from convcraft.layers import CyclicalLR, CyclicSGD, OneCycle
 
 from .common import Common, check
 
@@ -11,7 +13,14 @@ UNDECAYED = ["bias", "gamma", "beta", "alpha"]  # normalization, biases, PReLU's
 
 
 def schedule(config: Common, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate over `steps` steps: `config.learning_rate`, falling as `config.schedule` says.
+    """The learning rate over `steps` steps: `config.learning_rate` at its largest, moving as `config.schedule` says.
+
+    The cyclical ones, triangular, triangular2 and exp_range, rise from a quarter of the rate and end with a cycle's
+    end; half a cycle takes about 4 epochs, as far as their number allows. Of exp_range the height falls to a hundredth.
+
+    Args:
+        config: a `training.Common`.
+        steps: of the whole training; `run.steps(data)`.
 
     Returns:
         A float for "constant", a `keras.optimizers.schedules.LearningRateSchedule` otherwise.
@@ -30,6 +39,14 @@ def schedule(config: Common, steps: int) -> float | keras.optimizers.schedules.L
         return kinds.PiecewiseConstantDecay([steps // 2, steps * 3 // 4], [rate, rate / 10, rate / 100])
     if config.schedule == "exponential":
         return kinds.ExponentialDecay(rate, max(1, steps), decay_rate=0.01)
+    if config.schedule == "onecycle":
+        return OneCycle(rate, max(1, steps))
+    if config.schedule in ("triangular", "triangular2", "exp_range"):
+        # Smith 2017: half a cycle is 2 to 10 epochs, the lowest rate a third or a quarter of the largest
+        cycles = max(1, round(config.epochs / 8))
+        half = max(1, -(-steps // (2 * cycles)))  # rounded up: no new cycle begins within the last steps
+        gamma = 0.01 ** (1 / max(1, steps)) if config.schedule == "exp_range" else 1.0
+        return CyclicalLR(rate / 4, rate, half, config.schedule, gamma)
     return rate
 
 
@@ -37,7 +54,8 @@ def optimizer(config: Common, steps: int) -> keras.optimizers.Optimizer:
     """The optimizer that `config` names, its rate falling over `steps` steps.
 
     Weight decay is decoupled and spares biases, normalization and PReLU's slopes. Keras's own `weight_decay` decays
-    them, too.
+    them, too. With the schedule "onecycle", the momentum of "momentum" and "nesterov" falls from .95 to .85 while the
+    rate rises, and comes back; that of the others (Adam's first beta) stays.
 
     Args:
         config: a `training.Common`.
@@ -58,18 +76,30 @@ def optimizer(config: Common, steps: int) -> keras.optimizers.Optimizer:
         "adagrad": kinds.Adagrad,
     }
     decay = config.weight_decay or (0.0 if config.optimizer == "adamw" else None)  # AdamW refuses None
-    made = makers[config.optimizer](schedule(config, steps), weight_decay=decay)
+    rate = schedule(config, steps)
+    if isinstance(rate, OneCycle) and config.optimizer in ("momentum", "nesterov"):
+        nesterov = config.optimizer == "nesterov"
+        made = CyclicSGD(rate, rate.momentum(), nesterov=nesterov, weight_decay=decay)
+    else:
+        made = makers[config.optimizer](rate, weight_decay=decay)
     made.exclude_from_weight_decay(var_names=UNDECAYED)
     return made
 
 
 def learning_rate(model: keras.Model) -> float:
     """The optimizer's current rate as a float, also under a `tf.distribute` strategy."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # under loss scaling
+    optimizer = innermost(model.optimizer)
     rate = optimizer._learning_rate
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         return float(keras.ops.convert_to_numpy(rate(int(to_numpy(optimizer.iterations)))))
     return float(to_numpy(rate))
+
+
+def innermost(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer that makes the steps: within loss scaling, `Freezable`, or both."""
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
 
 
 def to_numpy(variable: Any) -> np.ndarray:

@@ -1,0 +1,341 @@
+"""An optimizer that can hold variables still, exactly, and let them go again without recompiling."""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from .base import Tensor, register
+
+AVERAGE = "_model_variables_moving_average"
+
+
+@dataclass
+class _Held:
+    """A trainable variable and the optimizer's variables that belong to it, in an object that Keras does not track."""
+
+    variable: keras.Variable
+    slots: list[keras.Variable]
+    averages: list[keras.Variable]
+
+
+@register
+class Freezable(keras.optimizers.Optimizer):
+    """Wraps an optimizer; what is frozen stays bit for bit as it is until it is thawed.
+
+    Keras's own way, `layer.trainable = False`, needs a new `compile`: without one TensorFlow ignores it silently, and
+    JAX fails. `keras.ops.stop_gradient` is no way, either: momentum and weight decay go on moving the variable. Here a
+    frozen variable, its slots (momentum, second moments, moving average, accumulated gradient) and its weight decay
+    stand still, whatever the optimizer, and constraints leave it alone. Use it to freeze and thaw often: gradual
+    unfreezing, freeze-drop-path, training parts in turn. It is no way to train faster: gradients of frozen variables
+    are still computed. For what never trains, set `trainable = False` before `compile`.
+
+    - A frozen gradient counts as zero, so that `global_clipnorm` sees only the others, as with `trainable = False`.
+    - Once thawed, a variable goes on from its kept state. Step counts are the optimizer's, for all variables alike:
+      the learning rate's schedule has moved on, and so has Adam's correction of its first steps' moments. Adam's
+      slots of a variable that was frozen from the first step are still zero when it is thawed, and the correction
+      that would make up for that is over: its first steps are larger, up to 3.2 times the rate with the default betas.
+    - Freezing within a window of `gradient_accumulation_steps` keeps the gradient accumulated so far for later;
+      freeze at its end.
+    - With `use_ema`, a frozen variable is not overwritten by its average, and the average of one that was frozen
+      from the first step is the variable itself.
+    - Moving statistics of batch normalization are not the optimizer's, and move on. So does the random state.
+    - Loss scaling goes outside, where Keras itself puts it under "mixed_float16"; there an infinite gradient still
+      skips the step, also if it is a frozen variable's.
+
+    Which variables are frozen is a variable of the optimizer (True is frozen): part of checkpoints and of `.keras`
+    files.
+
+    Args:
+        optimizer: a Keras optimizer or its name. It must not be used elsewhere.
+        freeze: patterns to freeze from the start; see `freeze`.
+        name: of the optimizer.
+
+    Call: `freeze` and `thaw` between two steps: outside `fit`, or in a callback, which must reach the optimizer as
+    `self.model.optimizer` (with mixed_float16 `self.model.optimizer.inner_optimizer`).
+
+    Example:
+        >>> inputs = keras.Input((4,))
+        >>> model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dense(3, name="one")(inputs)))
+        >>> model.compile(Freezable(keras.optimizers.AdamW()), "mse")
+        >>> model.optimizer.build(model.trainable_variables)
+        >>> model.optimizer.freeze("one/")
+        ['one/kernel', 'one/bias']
+        >>> model.optimizer.thaw("one/bias")
+        ['one/bias']
+        >>> model.optimizer.frozen
+        ['one/kernel']
+    """
+
+    def __init__(
+        self, optimizer: keras.optimizers.Optimizer | str, freeze: str | Sequence[str] = (), name: str = "freezable"
+    ):
+        if isinstance(optimizer, str):
+            optimizer = keras.optimizers.get(optimizer)
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise ValueError(
+                f"Freezable: expected optimizer to be a Keras optimizer or its name, received {optimizer!r}."
+            )
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer | Freezable) or optimizer.built:
+            raise ValueError(
+                "Freezable: expected optimizer to be a plain, new one (loss scaling goes outside: "
+                f"LossScaleOptimizer(Freezable(…))), received {type(optimizer).__name__}"
+                f"{', which is already built' if optimizer.built else ''}."
+            )
+        self._lock = False  # Keras asks for it before anything else is set
+        self.inner_optimizer = optimizer
+        super().__init__(learning_rate=0.0, name=name)
+        self._pending = _patterns(freeze)
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Makes the inner optimizer's variables and the gates, all open but those frozen before."""
+        if self.built:
+            return
+        if not self.inner_optimizer.built:
+            self.inner_optimizer.build(variables)
+        self._held = tuple(_held(self.inner_optimizer, variables))  # of objects, not of variables: nothing is tracked
+        start = _match(self._pending, [_path(variable) for variable in variables])
+        self._gates = self.add_variable(
+            (len(variables),),
+            # a copy: JAX and PyTorch may share NumPy's memory
+            initializer=lambda shape, dtype=None: ops.convert_to_tensor(start.copy(), dtype="bool"),
+            dtype="bool",
+            aggregation="only_first_replica",
+            name="frozen",
+        )
+        super().build(variables)
+
+    def freeze(self, patterns: str | Sequence[str]) -> list[str]:
+        """Freezes all variables whose path matches one of `patterns`; those frozen before stay so.
+
+        Args:
+            patterns: a regular expression or several, searched anywhere in a variable's path ("conv1/kernel"), so that
+                a part of the path will do: "conv1/" is all of a layer's variables, "bias$" every bias, "" everything.
+
+        Returns:
+            The paths that matched; before the optimizer is built, an empty list: the patterns then count from its
+            first step.
+
+        Raises:
+            ValueError: if a pattern matches no variable of the optimizer, naming paths like it.
+        """
+        return self._set(patterns, True)
+
+    def thaw(self, patterns: str | Sequence[str] | None = None) -> list[str]:
+        """Thaws all variables, or those whose path matches one of `patterns`; see `freeze`."""
+        return self._set("" if patterns is None else patterns, False)
+
+    @property
+    def frozen(self) -> list[str]:
+        """The paths of the frozen variables, in the optimizer's order."""
+        if not self.built:
+            return []
+        return [_path(held.variable) for held, shut in zip(self._held, self._read(), strict=True) if shut]
+
+    def _set(self, patterns, shut):
+        patterns = _patterns(patterns)
+        if not self.built:
+            if not shut and patterns != ("",):
+                raise ValueError("Freezable.thaw: expected no patterns before the optimizer is built.")
+            self._pending = (*self._pending, *patterns) if shut else ()
+            return []
+        paths = [_path(held.variable) for held in self._held]
+        chosen, gates = _match(patterns, paths), self._read()
+        gates[chosen] = shut
+        self._gates.assign(gates)
+        return [path for path, hit in zip(paths, chosen, strict=True) if hit]
+
+    def _read(self) -> np.ndarray:
+        if getattr(self._gates, "_value", self._gates) is None:  # Keras on JAX takes variables away during `fit`
+            raise RuntimeError("Freezable: within fit, expected the optimizer as `self.model.optimizer` of a callback.")
+        value = self._gates.value
+        value = value.values[0] if hasattr(value, "values") and not callable(value.values) else value  # mirrored
+        return np.array(ops.convert_to_numpy(value), dtype=bool)
+
+    def apply(self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
+        """One step of the inner optimizer, after which what is frozen is given back its old values."""
+        if not self.built:
+            if trainable_variables is None:
+                raise ValueError("Freezable.apply: expected trainable_variables, or an optimizer that is built.")
+            self.build(list(trainable_variables))
+        variables = list(self._trainable_variables if trainable_variables is None else trainable_variables)
+        gates = self._shut()
+        kept: list[tuple[keras.Variable, Tensor, Tensor]] = []
+        for number, gate in gates.items():
+            held = self._held[number]
+            value = ops.copy(ops.convert_to_tensor(held.variable))
+            kept += [(held.variable, gate, value)]
+            kept += [(slot, gate, ops.copy(ops.convert_to_tensor(slot))) for slot in held.slots]
+            first = ops.equal(self.inner_optimizer.iterations, 0)  # then Keras sets the averages
+            kept += [(a, gate, ops.where(first, value, ops.convert_to_tensor(a))) for a in held.averages]
+        numbers = [self._get_variable_index(variable) for variable in variables]
+        grads = [_masked(grad, gates.get(n)) for n, grad in zip(numbers, grads, strict=True)]
+        self.inner_optimizer.apply(grads, variables)
+        _assign([(v, ops.where(gate, value, ops.convert_to_tensor(v))) for v, gate, value in kept])
+
+    def _shut(self) -> dict[int, Tensor]:
+        """For each variable that may be frozen, whether it is: in a graph for all, on PyTorch for the frozen ones."""
+        if keras.backend.backend() == "torch":
+            return {int(n): True for n in np.flatnonzero(self._read())}
+        gates = ops.convert_to_tensor(self._gates)
+        return {n: gates[n] for n in range(len(self._held))}
+
+    def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
+        """After the last step of `fit`: with `use_ema`, averages replace the variables that are not frozen."""
+        shut = np.flatnonzero(self._read()) if self.built and self.inner_optimizer.use_ema else ()
+        kept = [(self._held[n].variable, ops.copy(ops.convert_to_tensor(self._held[n].variable))) for n in shut]
+        self.inner_optimizer.finalize_variable_values(var_list)
+        for variable, value in kept:
+            variable.assign(value)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The gates and the inner optimizer's variables."""
+        return [*self._variables, *self.inner_optimizer.variables]
+
+    @property
+    def iterations(self) -> keras.Variable:
+        """The inner optimizer's."""
+        return self.inner_optimizer.iterations
+
+    @property
+    def learning_rate(self) -> Any:
+        """The inner optimizer's; it can be set, for `LearningRateScheduler` and its like."""
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: Any) -> None:
+        self.inner_optimizer.learning_rate = learning_rate
+
+    @property
+    def loss_scale_factor(self) -> float | None:
+        """The inner optimizer's; `LossScaleOptimizer` sets it to None."""
+        return self.inner_optimizer.loss_scale_factor
+
+    @loss_scale_factor.setter
+    def loss_scale_factor(self, factor: float | None) -> None:
+        if hasattr(self, "_variables"):  # not Keras's own constructor, which sets None
+            self.inner_optimizer.loss_scale_factor = factor
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """As the inner optimizer does."""
+        return self.inner_optimizer.scale_loss(loss)
+
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: list[str] | None = None) -> None:
+        """The inner optimizer's."""
+        self.inner_optimizer.exclude_from_weight_decay(var_list=var_list, var_names=var_names)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, with what was frozen before the optimizer was built."""
+        inner = keras.saving.serialize_keras_object(self.inner_optimizer)
+        return {"optimizer": inner, "freeze": list(self._pending), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
+        """The reverse of `get_config`."""
+        config = dict(config)
+        inner = keras.saving.deserialize_keras_object(config.pop("optimizer"), custom_objects=custom_objects)
+        return cls(inner, **config)
+
+
+def _path(variable: Any) -> str:
+    return getattr(variable, "path", None) or variable.name.split(":")[0]  # of a tf.Variable
+
+
+def _patterns(patterns: str | Sequence[str]) -> tuple[str, ...]:
+    patterns = (patterns,) if isinstance(patterns, str) else patterns
+    if not isinstance(patterns, list | tuple) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise ValueError(f"Freezable: expected patterns to be a string or a list of strings, received {patterns!r}.")
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"Freezable: expected a regular expression, received {pattern!r}: {error}.") from error
+    return tuple(patterns)
+
+
+def _match(patterns: Sequence[str], paths: list[str]) -> np.ndarray:
+    """Which of `paths` match a pattern; raises for a pattern that matches none."""
+    chosen = np.zeros(len(paths), bool)
+    for pattern in patterns:
+        hits = np.array([re.search(pattern, path) is not None for path in paths], bool)
+        if not hits.any():
+            near = difflib.get_close_matches(pattern, paths, 5, cutoff=0.3) or paths[:5]
+            raise ValueError(
+                f"Freezable: expected a pattern of the path of a trainable variable, received {pattern!r}, which "
+                f"matches none of {len(paths)}. Near it: {', '.join(near)}."
+            )
+        chosen |= hits
+    return chosen
+
+
+def _parts(optimizer: keras.optimizers.Optimizer) -> Iterator[keras.optimizers.Optimizer]:
+    """An optimizer, and those that it is made of (`keras.optimizers.MultiOptimizer`)."""
+    yield optimizer
+    for value in vars(optimizer).values():
+        for item in value if isinstance(value, list) else ():
+            if isinstance(item, keras.optimizers.Optimizer):
+                yield from _parts(item)
+
+
+def _held(optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]) -> list[_Held]:
+    """Which of the optimizer's variables belong to which of the model's.
+
+    Keras's optimizers keep their slots in lists in the order of the variables they were built with, None where a
+    variable has none. What is in no such list must be a single number for all variables, such as the iterations.
+    """
+    found = [_Held(variable, [], []) for variable in variables]
+    places = {optimizer._var_key(variable): n for n, variable in enumerate(variables)}
+    known = {id(variable) for variable in optimizer.variables}
+    assigned = set()
+    for part in _parts(optimizer):
+        own = part._trainable_variables
+        for name, value in vars(part).items():
+            slots = value if isinstance(value, list) and len(value) == len(own) else []
+            if name in ("_variables", "_trainable_variables") or not all(s is None or id(s) in known for s in slots):
+                continue
+            for variable, slot in zip(own, slots, strict=False):
+                if slot is not None and id(slot) not in assigned:
+                    assigned.add(id(slot))
+                    held = found[places[optimizer._var_key(variable)]]
+                    (held.averages if name == AVERAGE else held.slots).append(slot)
+    lost = [v.path for v in optimizer.variables if id(v) not in assigned and len(v.shape) > 0]
+    if lost:
+        raise ValueError(
+            f"Freezable: cannot tell to which variables of the model {', '.join(lost)} of {type(optimizer).__name__} "
+            "belong. Expected an optimizer that keeps its slots in lists, in the order of the model's variables."
+        )
+    return found
+
+
+def _masked(grad: Tensor, gate: Tensor | None) -> Tensor:
+    """Zero where the gate is shut."""
+    if grad is None or gate is None:
+        return grad
+    if hasattr(grad, "dense_shape"):  # tf.IndexedSlices, of an embedding
+        return type(grad)(_masked(grad.values, gate), grad.indices, grad.dense_shape)
+    return ops.where(gate, ops.zeros_like(grad), grad)
+
+
+def _assign(pairs: list[tuple[keras.Variable, Tensor]]) -> None:
+    """Assigns values, under a `tf.distribute` strategy to each replica its own."""
+    if keras.backend.backend() != "tensorflow":
+        for variable, value in pairs:
+            variable.assign(value)
+        return
+    import tensorflow as tf
+
+    targets = [getattr(variable, "value", variable) for variable, _ in pairs]
+
+    def update(strategy, values):
+        for target, value in zip(targets, values, strict=True):
+            strategy.extended.update(target, lambda v, x: v.assign(x), args=(value,), group=False)
+
+    # as Keras's optimizers do: where replicas update on their own, without a merge
+    interim = tf.__internal__.distribute.interim
+    interim.maybe_merge_call(update, tf.distribute.get_strategy(), [value for _, value in pairs])
