@@ -2,18 +2,42 @@
 
 from convcraft.lazy import attach
 
+from .keras_names import tell_keras_when_it_comes
+
 EXPORTS = {
+    "activation": "activations",
+    "activation_names": "activations",
+    "as_model": "model",
     "BatchNormalization": "batch_normalization",
     "CeilMaxPooling2D": "ceil_max_pooling",
     "ClassNames": "class_names",
+    "CyclicalLR": "schedules",
+    "CyclicSGD": "cyclic_sgd",
+    "draws": None,
+    "DropPath": "drop_path",
     "FancyPCA": "fancy_pca",
+    "FractalJoin": "fractal_join",
+    "FractalPath": "fractal_join",
+    "Freezable": "freezable",
+    "FreezeDropPath": "freeze_drop_path",
+    "HSVJitter": "hsv_jitter",
+    "initialize": "initialization",
+    "lsuv": "layer_sequential",
+    "MaxNorm": "max_norm",
     "Maxout": "maxout",
     "Model": "model",
-    "RReLU": "rrelu",
-    "RandomAffine": "random_affine",
+    "OneCycle": "schedules",
+    "OneCycleMomentum": "schedules",
     "PadShortcut": "shortcut",
-    "as_model": "model",
-    "draws": None,
+    "PReLU": "prelu",
+    "RandomAffine": "random_affine",
+    "RandomTransform": "random_transform",
+    "RReLU": "rrelu",
+    "Squeeze": "squeeze",
+    "Standardize": "standardize",
+    "Whitening": "whitening",
 }
 
 __getattr__, __dir__, __all__ = attach(__name__, EXPORTS)
+
+tell_keras_when_it_comes()  # activations and losses by name, wherever Keras takes a string

@@ -11,7 +11,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from convcraft.layers import BatchNormalization, CeilMaxPooling2D, ClassNames, Maxout, RReLU
+from convcraft.layers import BatchNormalization, CeilMaxPooling2D, ClassNames, MaxNorm, activation
+from convcraft.layers.keras_names import pieces
 
 from .design import Design
 
@@ -48,29 +49,29 @@ def conv(
     """
     filters = scaled(filters, design)
     kernel = design.kernel_size if kernel == 3 and design.kernel_size else kernel
-    pieces = 2 if act and design.activation == "maxout" else 1
+    wide = filters * (pieces(design.activation) if act else 1)  # for maxout, which gives out `filters`
     if padding == "same" and stride > 1 and kernel > 1:
         x = layers.ZeroPadding2D((kernel - 1) // 2, name=f"{name}_pad")(x)
         padding = "valid"
     # the normalization's offset stands in for the bias, unless an activation comes between them
     bias = design.normalization in (None, "none") or (act and design.norm_position == "after")
-    x = _convolve(x, filters * pieces, kernel, stride, design, name, padding, groups, bias)
+    x = _convolve(x, wide, kernel, stride, design, name, padding, groups, bias)
 
     def norm(x):
         return normalize(x, design.normalization, f"{name}_norm")
 
-    def activation(x):
+    def bend(x):
         return activate(x, design.activation, f"{name}_act")
 
     def pooling(x):
         return downsample(x, design, **(pool or {}))
 
-    steps = [norm, activation] if act else [norm]
+    steps = [norm, bend] if act else [norm]
     if design.norm_position == "after":
         steps.reverse()
     if pool is not None:
         first = act and design.pool_position == "before"
-        steps.insert(steps.index(activation) if first else len(steps), pooling)
+        steps.insert(steps.index(bend) if first else len(steps), pooling)
     for step in steps:
         x = step(x)
     return x
@@ -81,13 +82,16 @@ def _convolve(x, filters, kernel, stride, design, name, padding, groups, bias):
     shared = {"padding": padding, "use_bias": bias, "groups": groups}
     kind = design.conv if kernel > 1 else None
     if kind == "separable":
+        depthwise = {key.replace("kernel", "depthwise", 1): value for key, value in kernels.items()}
+        if isinstance(design.kernel_constraint, MaxNorm):
+            depthwise["depthwise_constraint"] = design.kernel_constraint.depthwise()
         x = layers.DepthwiseConv2D(
             kernel,
             stride,
             padding=padding,
             use_bias=False,
             name=f"{name}_depthwise",
-            **{key.replace("kernel", "depthwise", 1): value for key, value in kernels.items()},
+            **depthwise,
         )(x)
         return layers.Conv2D(filters, 1, name=name, **shared, **kernels)(x)
     if kind == "factored":
@@ -140,19 +144,10 @@ def normalize(x: Tensor, kind: str | None, name: str) -> Tensor:
 
 
 def activate(x: Tensor, kind: str | None, name: str) -> Tensor:
-    """Activation by name; see `Design.activation`. None or "linear" leaves `x` as it is."""
+    """Activation by name; see `layers.activation`. None or "linear" leaves `x` as it is."""
     if kind in (None, "linear"):
         return x
-    if kind in ("leaky", "very_leaky"):
-        return layers.LeakyReLU({"leaky": 0.01, "very_leaky": 1 / 3}[kind], name=name)(x)
-    if kind in ("prelu", "prelu0.1"):
-        slope = keras.initializers.Constant({"prelu": 0.25, "prelu0.1": 0.1}[kind])
-        return layers.PReLU(alpha_initializer=slope, shared_axes=list(range(1, len(x.shape) - 1)), name=name)(x)
-    if kind == "rrelu":
-        return RReLU(name=name)(x)
-    if kind == "maxout":
-        return Maxout(x.shape[-1] // 2, name=name)(x)
-    return layers.Activation(kind, name=name)(x)
+    return activation(kind, name=name)(x)
 
 
 def downsample(x: Tensor, design: Design, name: str, size: int = 2, stride: int = 2, ceil: bool = False) -> Tensor:
@@ -199,15 +194,15 @@ def join(branches: list[Tensor], design: Design, name: str) -> Tensor:
 
 def after_join(x: Tensor, design: Design, name: str) -> Tensor:
     """The design's activation where branches have met; for maxout a 1x1 convolution makes the pieces first."""
-    if design.activation == "maxout":
-        x = _convolve(x, 2 * x.shape[-1], 1, 1, design, f"{name}_pieces", "same", 1, bias=True)
+    if (wider := pieces(design.activation)) > 1:
+        x = _convolve(x, wider * x.shape[-1], 1, 1, design, f"{name}_pieces", "same", 1, bias=True)
     return activate(x, design.activation, name)
 
 
 def dense(x: Tensor, units: int, design: Design, name: str, act: bool = True) -> Tensor:
     """Dense layer, the head's activation, and dropout where the design asks for it."""
-    pieces = 2 if act and design.head_activation == "maxout" else 1
-    x = layers.Dense(units * pieces, name=name, **_kernels(design, design.dense_init))(x)
+    wide = units * (pieces(design.head_activation) if act else 1)
+    x = layers.Dense(wide, name=name, **_kernels(design, design.dense_init))(x)
     if not act:
         return x
     x = activate(x, design.head_activation or "relu", f"{name}_act")
@@ -272,7 +267,7 @@ def head(
         kernels = _kernels(design, design.conv_init, keras.initializers.RandomNormal(stddev=0.01))
         x = layers.Conv2D(outputs, kernel, name="head", **kernels)(x)
         if kind == "softmax":
-            x = activate(x, "relu" if design.activation == "maxout" else design.activation, "head_act")
+            x = activate(x, "relu" if pieces(design.activation) > 1 else design.activation, "head_act")
         x = pooled(x, design)
     else:
         x = pooled(x, design)

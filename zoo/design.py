@@ -4,23 +4,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-ACTIVATIONS = (
-    "relu",
-    "leaky",
-    "very_leaky",
-    "prelu",
-    "prelu0.1",
-    "rrelu",
-    "elu",
-    "selu",
-    "gelu",
-    "silu",
-    "softplus",
-    "sigmoid",
-    "tanh",
-    "maxout",
-    "linear",
-)
+from convcraft.layers.keras_names import ACTIVATIONS, parse
+
 NORMALIZATIONS = ("batch", "layer", "group", "instance", "none")
 
 # A knob that does nothing on its own: the other that it acts on.
@@ -43,8 +28,9 @@ class Design:
     A knob that a family cannot honour is an error that says why; `zoo.info(name).knobs` lists those it can.
 
     Attributes:
-        activation: relu leaky (slope .01) very_leaky (1/3) prelu (.25 at the start) prelu0.1 rrelu elu selu gelu silu
-            softplus sigmoid tanh maxout (two pieces, doubling the convolution before it) linear.
+        activation: relu leaky (slope .01) very_leaky (1/3) prelu (.25 at the start) prelu0.1 rrelu rrelu_paper elu selu
+            gelu silu softplus softplus_log2 sigmoid tanh scaled_tanh maxout (two pieces, doubling the convolution
+            before it) linear, or one with another number, as leaky0.2, elu0.5 and maxout3; see `layers.activation`.
         head_activation: the same, of the dense layers before the logits.
         normalization: batch layer group (8 channels a group) instance none.
         norm_position: normalization "before" or "after" the activation.
@@ -55,9 +41,10 @@ class Design:
         kernel_size: in place of the paper's 3x3 kernels: 3, 5 or 7.
         padding: same valid.
         conv_init: a Keras initializer or its name, of convolutions.
-        dense_init: the same, of dense layers.
+        dense_init: the same, of dense layers. `layers.initialize` changes a model that exists, with named policies.
         kernel_regularizer: a Keras regularizer or its name.
-        kernel_constraint: a Keras constraint or its name.
+        kernel_constraint: a Keras constraint or its name; `layers.MaxNorm(3)`, for Keras's "max_norm" has the axis of
+            dense layers.
         dropout: rate from 0 to 1, where the paper has dropout, else before the logits: after each of `head_layers`,
             or without them on the pooled features.
         dropout_min_units: leaves out dropout after layers of fewer units.
@@ -111,6 +98,8 @@ class Design:
         """Checks each knob on its own."""
         for item in dataclasses.fields(self):
             value, allowed = getattr(self, item.name), item.metadata["values"]
+            if allowed == ACTIVATIONS and isinstance(value, str) and parse(value):
+                continue  # prelu0.05, maxout3, …
             if value is not None and allowed and value not in allowed:
                 raise ValueError(
                     f"Design: expected {item.name} to be None or one of {', '.join(map(str, allowed))}; "

@@ -14,7 +14,14 @@ check_layer(
     lambda units=2, **options: Maxout(units, **options),
     shapes=[(2, 4, 4, 6), (3, 6), (2, 5, 4)],
     reference=strided,
-    bad=[({"units": 0}, "units"), ({"units": 2.0}, "units"), ({"axis": 0}, "axis")],
+    bad=[
+        ({"units": 0}, "units"),
+        ({"units": 2.0}, "units"),
+        ({"axis": 0}, "axis"),
+        ({"units": 2, "pieces": 2}, "either units or pieces"),
+        ({"units": None}, "either units or pieces"),
+        ({"units": None, "pieces": 0}, "pieces"),
+    ],
 )
 
 
@@ -45,3 +52,14 @@ def test_channels_that_do_not_divide_are_refused():
 
 def test_not_a_number_wins():
     assert np.isnan(numpy(Maxout(1)(np.float32([[1, np.nan, 2]])))).all()
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 6])
+def test_pieces_say_the_same_as_units(pieces):
+    x = draw((2, 3, 6))
+    layer = Maxout(pieces=pieces)
+    np.testing.assert_array_equal(numpy(layer(x)), numpy(Maxout(6 // pieces)(x)))
+    assert layer.compute_output_shape((None, 3, 6)) == (None, 3, 6 // pieces)
+    assert layer.get_config()["units"] is None and layer.get_config()["pieces"] == pieces
+    with pytest.raises(ValueError, match="multiple of pieces=4, received 6"):
+        Maxout(pieces=4)(x)

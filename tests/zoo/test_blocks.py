@@ -35,13 +35,16 @@ def test_activations_follow_their_formulas():
         "prelu": np.where(x > 0, x, 0.25 * x),
         "prelu0.1": np.where(x > 0, x, 0.1 * x),
         "rrelu": np.where(x > 0, x, 11 / 48 * x),
+        "rrelu_paper": np.where(x > 0, x, 2 / 11 * x),
         "elu": np.where(x > 0, x, np.expm1(negative)),
         "selu": 1.05070098 * np.where(x > 0, x, 1.67326324 * np.expm1(negative)),
         "gelu": None,
         "silu": x / (1 + np.exp(-x)),
         "softplus": np.log1p(np.exp(x)),
+        "softplus_log2": np.log1p(np.exp(x)) - np.log(2),
         "sigmoid": 1 / (1 + np.exp(-x)),
         "tanh": np.tanh(x),
+        "scaled_tanh": 1.73 * np.tanh(2 * x / 3),
         "maxout": np.maximum(x[:, :3], x[:, 3:]),
         "linear": x,
     }
@@ -53,6 +56,21 @@ def test_activations_follow_their_formulas():
 
             y = x * norm.cdf(x)
         np.testing.assert_allclose(numpy(model(x, training=False)), y, rtol=1e-4, atol=1e-5, err_msg=kind)
+
+
+def test_activations_with_numbers():
+    """Maxout of three pieces triples what comes before it; slopes are what the name says."""
+    knobs = design(activation="maxout3", head_activation="maxout3", head_layers=(5,))
+    model = model_of(
+        lambda x: blocks.head(blocks.after_join(blocks.conv(x, 6, 3, 1, knobs, "c"), knobs, "a"), ["x", "y"], knobs)
+    )
+    widths = {layer.name: layer.output.shape[-1] for layer in model.layers[1:]}
+    expected = {"c": 18, "c_act": 6, "a_pieces": 18, "a": 6, "head_dense1": 15, "head_dense1_act": 5}
+    assert expected.items() <= widths.items()
+    model = model_of(lambda x: blocks.conv(x, 6, 3, 1, design(activation="prelu0.05"), "c"))
+    np.testing.assert_allclose(numpy(model.get_layer("c_act").alpha), 0.05)
+    with pytest.raises(ValueError, match="activation"):
+        Design(activation="prelu0.05x")
 
 
 def test_prelu_has_one_slope_a_channel():
@@ -307,7 +325,7 @@ def test_head_layers():
     model = model_of(lambda x: blocks.head(x, ["a", "b"], knobs))
     names = "pool head_dense1 head_dense1_act head_dense1_dropout head_dense2 head_dense2_act head class_names"
     assert [layer.name for layer in model.layers[1:]] == names.split()
-    assert model.get_layer("head_dense1").units == 24 and model.get_layer("head_dense1_act").units == 12
+    assert [model.get_layer(f"head_dense1{end}").output.shape[-1] for end in ("", "_act")] == [24, 12]
     assert model.get_layer("head_dense1_dropout").rate == 0.4
 
 
