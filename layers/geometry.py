@@ -71,6 +71,8 @@ def resample(
     data_format: str = "channels_last",
 ) -> Tensor:
     """Takes for each output pixel the input pixel that `matrices` names, bilinear."""
+    if images.shape[0] == 0:  # PyTorch's backend cannot
+        return images
     return ops.image.affine_transform(
         images,
         matrices,

@@ -181,7 +181,7 @@ class RandomTransform(Augmentation):
 
     def augment(self, images: Tensor, seeds: Tensor) -> Tensor:
         """The pure function: a choice and strengths for each image."""
-        if not self.strength:
+        if not self.strength or images.shape[0] == 0:
             return images
         first = self.data_format == "channels_first"
         batch = ops.cast(images, "float32")  # whatever the policy: squares of 255 are beyond float16

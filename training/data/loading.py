@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import arrays, folders, sources, streams
-from .pipeline import Augment, Feed, Source
+from .pipeline import Augment, Feed, Source, augmentation
 from .splits import SPLITS, Loaded, Report, complete
 from .streams import Stream, StreamFeed
 
@@ -109,7 +109,7 @@ def load(
     batch_size: int = 32,
     validation: float = 0.1,
     seed: int = 0,
-    augment: Augment | None = None,
+    augment: Augment | Any | None = None,
     channels: int | None = None,
 ) -> Data:
     """Loads a data set.
@@ -133,7 +133,9 @@ def load(
         batch_size: images a batch, at most as many as there are.
         validation: fraction of the training images to hold out, where there is no validation set; 0 for none.
         seed: of the validation split, the order and the augmentation.
-        augment: `(float32 images [n, h, w, c], int32 seeds [n]) -> images`, for training images; pure.
+        augment: of training images: a pipeline's name (light, standard, heavy, modern; see
+            `layers.RandomTransform`); one of our augmentation layers, or of Keras's; or a pure function
+            `(float32 images [n, h, w, c], int32 seeds [n]) -> images`.
         channels: 1 or 3 to convert; None: grey stays grey, a mixed folder becomes RGB.
 
     Raises:
@@ -153,8 +155,7 @@ def load(
             raise ValueError(f"Expected {name} to be an integer >= {least}, received {name}={value!r}.")
     if channels not in (None, 1, 3):
         raise ValueError(f"Expected channels=None, 1 or 3, received channels={channels!r}.")
-    if augment is not None and not callable(augment):
-        raise ValueError(f"Expected augment to be a function (images, seeds) -> images, received {augment!r}.")
+    augment = augmentation(augment)
     datasets = streams.by_split(source)
     if datasets:
         return _from_streams(datasets, size, batch_size, seed, augment, channels)

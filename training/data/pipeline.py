@@ -7,6 +7,7 @@ an image's draw.
 """
 
 import hashlib
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -19,6 +20,42 @@ Augment = Callable[[Any, Any], Any]
 
 MEMORY_LIMIT = 2**30
 """Bytes of decoded images that are kept in memory; a larger set is decoded, or resized, batch by batch."""
+
+
+def augmentation(augment: Any) -> Augment | None:
+    """Returns what `augment` stands for as a function (images, seeds) -> images, or None.
+
+    Args:
+        augment: None; a function; the name of a pipeline of `layers.RandomTransform`; one of our augmentation
+            layers; any other layer, which then is wrapped in a `RandomTransform` (see there how it draws).
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+        >>> augmentation("light")(np.zeros((2, 8, 8, 1), "float32"), np.array([1, 2], "int32")).shape == (2, 8, 8, 1)
+        True
+    """
+    if augment is None or isinstance(augment, (types.FunctionType, types.MethodType)):
+        return augment
+    import keras
+
+    from convcraft.layers import RandomTransform
+    from convcraft.layers.augmentation import Augmentation
+    from convcraft.layers.transforms import PIPELINES
+
+    if isinstance(augment, str) and augment in PIPELINES:
+        return RandomTransform(augment, data_format="channels_last").transform
+    if isinstance(augment, Augmentation):
+        return augment.transform
+    if isinstance(augment, keras.layers.Layer):
+        return RandomTransform([augment], 1, data_format="channels_last").transform
+    if callable(augment):
+        return augment
+    raise ValueError(
+        f"Expected augment to be one of {', '.join(map(repr, PIPELINES))}, a layer, or a function (images, seeds) -> "
+        f"images, received {augment!r}."
+    )
 
 
 class Source(Protocol):
@@ -105,7 +142,7 @@ class Feed:
         shuffle: True for training, False for evaluation.
         seed: of order and augmentation, >= 0.
         augment: `(float32 images [n, h, w, c], int32 seeds [n]) -> images`, pure; applied in TensorFlow's
-            graph, elsewhere to NumPy batches.
+            graph, elsewhere to NumPy batches. Or what `augmentation` makes one of.
         multiple_of: number of replicas. In evaluation, the last batch is padded to a multiple by its row 0,
             and every batch carries float32 weights: 1, and 0 for padding.
         auto_epoch: advance `epoch` with every pass, for a feed whose epoch nobody sets.
@@ -129,7 +166,7 @@ class Feed:
         *,
         shuffle: bool = True,
         seed: int = 0,
-        augment: Augment | None = None,
+        augment: Augment | Any | None = None,
         multiple_of: int = 1,
         auto_epoch: bool = False,
     ):
@@ -143,7 +180,7 @@ class Feed:
         self.batch_size = -(-min(batch_size, len(source)) // multiple_of) * multiple_of
         self.shuffle = shuffle
         self.seed = seed
-        self.augment = augment
+        self.augment = augmentation(augment)
         self.multiple_of = multiple_of
         self.auto_epoch = auto_epoch
         self.weighted = multiple_of > 1 and not shuffle
@@ -184,7 +221,7 @@ class Feed:
         indices = self._pad(indices)
         images, labels = self.source.batch(indices)
         if self.augment is not None:
-            images = np.asarray(self.augment(images, image_seeds(self.seed, epoch, indices)), np.float32)
+            images = _numpy(self.augment(images, image_seeds(self.seed, epoch, indices)))
         if not self.weighted:
             return images, labels
         return images, labels, (np.arange(len(indices)) < real).astype(np.float32)
@@ -249,6 +286,12 @@ class Feed:
                 feed._begin()
 
         return Batches()
+
+
+def _numpy(images: Any) -> np.ndarray:
+    if hasattr(images, "detach"):  # PyTorch's, perhaps on a GPU
+        images = images.detach().cpu()
+    return np.asarray(images, np.float32)
 
 
 def hash_arrays(*arrays: np.ndarray) -> str:
