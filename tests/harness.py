@@ -91,6 +91,7 @@ def check_layer(
     reference=None,
     trainable=0,
     flexible=True,
+    branches=None,
     bad=(),
 ):
     """Adds `test_contract` to the module that calls it.
@@ -103,10 +104,11 @@ def check_layer(
         reference: NumPy inputs (float64) to outputs at inference; the oracle.
         trainable: number of trainable variables.
         flexible: whether sizes other than the channels may be unknown.
+        branches: for a layer that takes a list: factors of one tensor that make the list, as (1, -0.5).
         bad: pairs of keyword arguments that are refused and a pattern of the message.
     """
     module = sys._getframe(1).f_globals
-    subject = _Subject(make, shapes, random, augmentation, reference, trainable, flexible)
+    subject = _Subject(make, shapes, random, augmentation, reference, trainable, flexible, branches)
     checks = [name for name in dir(_Subject) if name.startswith("check_") and subject.applies(name)]
     cases = [(check, shapes[0]) for check in checks] + [("check_output", shape) for shape in shapes[1:]]
 
@@ -126,7 +128,7 @@ def check_layer(
 
 
 class _Subject:
-    def __init__(self, make, shapes, random, augmentation, reference, trainable, flexible):
+    def __init__(self, make, shapes, random, augmentation, reference, trainable, flexible, branches):
         self.make = make
         self.shapes = shapes
         self.random = random
@@ -134,6 +136,7 @@ class _Subject:
         self.reference = reference
         self.trainable = trainable
         self.flexible = flexible
+        self.branches = branches
         self.seed = {"seed": 7} if random else {}
 
     def applies(self, check):
@@ -150,14 +153,19 @@ class _Subject:
     def inputs(self, shape, dtype="float32"):
         return draw(shape, dtype, *((0, 255) if self.augmentation else (-3, 3)))
 
+    def spread(self, x):
+        """What the layer takes: `x`, or the list made of it."""
+        return x if self.branches is None else [x * factor for factor in self.branches]
+
     def train(self, layer, x):
         """The layer in training, where it has such a phase."""
+        x = self.spread(x)
         return layer(x, training=True) if self.random or self.augmentation else layer(x)
 
     def check_output(self, shape, **_):
         layer, x = self.make(), self.inputs(shape)
         y = self.rest(layer, x)
-        assert tuple(y.shape) == tuple(layer.compute_output_shape(shape))
+        assert tuple(y.shape) == self.output_shape(layer, shape)
         assert keras.backend.standardize_dtype(y.dtype) == "float32"
         assert np.isfinite(numpy(y)).all()
         assert len(layer.trainable_variables) == self.trainable
@@ -166,8 +174,13 @@ class _Subject:
         if self.random:
             assert tuple(self.train(layer, x).shape) == tuple(y.shape)
 
+    def output_shape(self, layer, shape):
+        """What the layer says of it."""
+        return tuple(layer.compute_output_shape(shape if self.branches is None else [shape] * len(self.branches)))
+
     def rest(self, layer, x):
         """The layer at inference."""
+        x = self.spread(x)
         return layer(x, training=False) if self.random or self.augmentation else layer(x)
 
     def check_config(self, shape, **_):
@@ -177,15 +190,15 @@ class _Subject:
         assert json.loads(json.dumps(again.get_config())) == config
         assert keras.saving.get_registered_name(type(layer)).startswith("convcraft>")
         generators = sum("seed_generator_state" in v.path for v in layer.non_trainable_variables + layer.variables)
-        assert bool(generators) == self.random
+        assert bool(generators) == (self.random or self.branches is not None)
 
     def check_fresh_process(self, shape, fresh, folder, **_):
         layer, x = self.make(**self.seed), self.inputs(shape)
         inputs = keras.Input(shape[1:])
-        model = keras.Model(inputs, layer(inputs))
+        model = keras.Model(inputs, layer(self.spread(inputs)))
         y, configs = fresh.predict(model, x, folder)
         np.testing.assert_allclose(y, model.predict(x, verbose=0), rtol=1e-6, atol=1e-6)
-        assert configs[0] == json.loads(json.dumps(layer.get_config(), default=str))
+        assert configs[-1] == json.loads(json.dumps(layer.get_config(), default=str))
 
     def check_dtypes(self, shape, **_):
         expected = numpy(self.rest(self.make(), self.inputs(shape)))
@@ -201,8 +214,8 @@ class _Subject:
     def check_sizes_unknown(self, shape, **_):
         unknown = (*[None] * (len(shape) - 2), shape[-1])
         inputs = keras.Input(unknown)
-        model = keras.Model(inputs, self.make()(inputs))
-        assert len(model.output_shape) == len(self.make().compute_output_shape(shape))
+        model = keras.Model(inputs, self.make()(self.spread(inputs)))
+        assert len(model.output_shape) == len(self.output_shape(self.make(), shape))
         y = model.predict(self.inputs(shape), verbose=0)
         np.testing.assert_allclose(y, numpy(self.rest(self.make(), self.inputs(shape))), rtol=1e-5, atol=1e-4)
 
@@ -213,7 +226,7 @@ class _Subject:
 
     def compare_compiled(self, phase, shape, exact):
         x, layer = self.inputs(shape), self.make(**self.seed)
-        layer.build(shape)
+        layer.build(shape if self.branches is None else [shape] * len(self.branches))
         if not layer.supports_jit:  # said by the layer, and heeded by Keras's jit_compile="auto"
             pytest.skip("this layer says that XLA cannot compile it here")
         if BACKEND == "tensorflow":
@@ -228,7 +241,7 @@ class _Subject:
                 [v.value for v in layer.non_trainable_variables],
             )
             options = {"training": phase == self.train} if self.random or self.augmentation else {}
-            y, _ = jax.jit(lambda x: layer.stateless_call(*states, x, **options))(x)
+            y, _ = jax.jit(lambda x: layer.stateless_call(*states, self.spread(x), **options))(x)
         else:
             pytest.skip("XLA is TensorFlow's and JAX's")
         expected = numpy(phase(self.make(**self.seed), x))
@@ -240,7 +253,7 @@ class _Subject:
         """Gradients reach the input, through a model that trains one step."""
         inputs = keras.Input(shape[1:])
         x = keras.layers.Dense(shape[-1], name="before")(inputs)
-        x = self.make(**self.seed)(x)
+        x = self.make(**self.seed)(self.spread(x))
         model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(x)))
         model.compile(keras.optimizers.SGD(1e-3), "mse", jit_compile=BACKEND == "jax")
         before = model.get_layer("before").get_weights()[0].copy()
@@ -266,7 +279,7 @@ class _Subject:
         x = tf.constant(self.inputs(shape))
         with strategy.scope():
             layer = self.make(seed=7)
-            layer.build(shape)
+            layer.build(shape if self.branches is None else [shape] * len(self.branches))
         step = tf.function(lambda: self.train(layer, x))
         rounds = [strategy.experimental_local_results(strategy.run(step)) for _ in range(3)]
         outputs = [numpy(value) for values in rounds for value in values]
