@@ -166,7 +166,7 @@ class Whitening(Preprocessing):
         level = ops.mean(ops.reshape(mean, (tile, channels)), axis=0)
         offset = ops.matmul(mean - ops.tile(level, (tile,)), kernel)
         kernel = ops.reshape(kernel, (self.patch, self.patch, channels, -1))
-        return ops.conv(images - level, kernel, padding="valid", data_format="channels_last") - offset
+        return _conv(images - level, kernel) - offset
 
     def _channels(self) -> int:
         return self.image_shape[-1] or 0
@@ -195,17 +195,19 @@ class Whitening(Preprocessing):
 
     def _overlap(self, components: Tensor, mean: Tensor, vectors: Tensor) -> Tensor:
         """Each pixel is the mean of what the patches around it say."""
-        square, channels = (self.patch, self.patch), self._channels()
+        side, channels = int(self.patch or 1), self._channels()
 
         def spread(values, kernel):
-            kernel = ops.reshape(kernel, (*square, -1, values.shape[-1]))
-            return ops.conv_transpose(values, kernel, strides=1, padding="valid", data_format="channels_last")
+            """The transposed convolution."""
+            kernel = ops.flip(ops.reshape(kernel, (side, side, channels, -1)), (0, 1))
+            values = ops.pad(values, ((0, 0), *[(side - 1, side - 1)] * 2, (0, 0)))
+            return _conv(values, ops.transpose(kernel, (0, 1, 3, 2)))
 
         ones = ops.ones_like(components[..., :1])
         level = ops.mean(ops.reshape(mean, (-1, channels)), axis=0)
-        own = ops.expand_dims(mean - ops.tile(level, (mean.shape[0] // channels,)), 1)
+        own = mean - ops.tile(level, (side * side,))
         total = spread(components, vectors) + spread(ones, own)
-        return total / spread(ones, ops.ones((*square, 1, 1), ones.dtype)) + level
+        return total / spread(ones, ops.ones_like(own)) + level
 
     # -- what is known -------------------------------------------------------------------------------------------
 
@@ -254,3 +256,11 @@ class Whitening(Preprocessing):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; what `adapt` found is in the weights."""
         return {**super().get_config(), "kind": self.kind, "eps": self.eps, "patch": self.patch}
+
+
+def _conv(images: Tensor, kernel: Tensor) -> Tensor:
+    """Convolution of images, channels last, without padding."""
+    if images.shape[0] == 0:  # TensorFlow gives an empty batch back as it is
+        height, width = (size - kernel.shape[0] + 1 for size in images.shape[1:3])
+        return ops.zeros((0, height, width, kernel.shape[-1]), images.dtype)
+    return ops.conv(images, kernel, padding="valid", data_format="channels_last")
