@@ -1,6 +1,5 @@
 """Each name against NumPy and scipy with the draws recomputed; the choice against its binomial bounds."""
 
-import importlib.util
 import json
 
 import keras
@@ -129,8 +128,9 @@ ORACLES = {
     "sharpen": lambda x, m, s, u, seed: x + 1.5 * m[0] * (x - gaussian(x, 1.0)),
     "posterize": lambda x, m, s, u, seed: np.round(x / 2 ** (5 * m[0])) * 2 ** (5 * m[0]),
     "solarize": lambda x, m, s, u, seed: np.where(x >= 255 - 127.5 * m[0], 255 - x, x),
-    "gaussian_noise": lambda x, m, s, u, seed: x
-    + 25.5 * m[0] * numpy(draws.normal(pixel_seeds("gaussian_noise", seed), x.size)).reshape(x.shape),
+    "gaussian_noise": lambda x, m, s, u, seed: (
+        x + 25.5 * m[0] * numpy(draws.normal(pixel_seeds("gaussian_noise", seed), x.size)).reshape(x.shape)
+    ),
     "salt_and_pepper": lambda x, m, s, u, seed: dropped(x, "salt_and_pepper", seed, 0.1 * m[0]),
     "pixel_dropout": lambda x, m, s, u, seed: dropped(x, "pixel_dropout", seed, 0.2 * m[0]),
     "cutout": lambda x, m, s, u, seed: cut(x, m[0], u[1], u[2]),
@@ -155,18 +155,20 @@ def test_same_bits_on_every_backend():
     x = np.round(draw((3, 6, 6, 3), low=0, high=255))
     y = numpy(RandomTransform("heavy").transform(x, np.int32([11, 12, 13])))
     np.testing.assert_allclose(y[:, 2, 3], KEPT, atol=0.02)
+    np.testing.assert_allclose(y.mean((1, 2, 3)), [75.955, 121.018, 145.204], atol=0.02)
 
 
-KEPT = [[0.0] * 3] * 3
+KEPT = [[0, 0, 0], [194.46, 70.22, 167.71], [108.54, 186.27, 164.22]]
 
 
 def test_numbers_of_names_never_change():
     """A name's number is in every draw: saved layers and resumed runs depend on it. New names go to the end."""
-    assert NAMES[:24] == tuple(
+    kept = (
         "flip rotation rotation_scaling zoom shear shift whitening fancy_pca colour_shift brightness contrast "
         "saturation grayscale invert blur sharpen posterize solarize gaussian_noise salt_and_pepper pixel_dropout "
-        "cutout rand_augment random_erasing".split()
+        "cutout rand_augment random_erasing"
     )
+    assert " ".join(NAMES[:24]) == kept
 
 
 @pytest.mark.parametrize("name", [*PIPELINES, *NAMES])
@@ -229,11 +231,12 @@ def test_other_names_do_not_change_what_a_name_draws():
 def test_what_is_not_chosen_stays_to_the_bit():
     x = draw((40, 6, 6, 3), low=0, high=255)
     for name in BUILT_IN:
-        layer = RandomTransform([name, ("brightness", 0.0)], 1)  # a second that does nothing
+        other = "pixel_dropout" if name == "cutout" else "cutout"
+        layer = RandomTransform([name, (other, 0.0)], 1)  # a second that does nothing
         y = numpy(layer.transform(x, 2))
         picked = keras.ops.convert_to_numpy(layer.draw(draws.image_seeds(2, 40), 3).chosen(name))
         assert 0 < picked.sum() < 40
-        np.testing.assert_allclose(y[~picked], x[~picked], atol=1e-5)
+        np.testing.assert_array_equal(y[~picked], x[~picked])
         layer = RandomTransform([name], 0)
         np.testing.assert_array_equal(numpy(layer.transform(x, 2)), x)
 
@@ -384,7 +387,7 @@ KERAS_LAYERS = {
     "RandomErasing": lambda: keras.layers.RandomErasing(1.0, seed=1),
     "RandomRotation": lambda: keras.layers.RandomRotation(0.2),
     "RandomColorJitter": lambda: keras.layers.RandomColorJitter((0, 255), 0.5, 0.5),
-    "GaussianNoise": lambda: keras.layers.GaussianNoise(5.0),
+    "GaussianNoise": lambda: keras.layers.GaussianNoise(0.9),
     "Sequential": lambda: keras.Sequential([keras.layers.RandomBrightness(0.3), keras.layers.RandomFlip()]),
 }
 
@@ -405,6 +408,17 @@ def test_keras_layers_are_functions_of_the_seeds(name):
     states = [keras.ops.convert_to_numpy(v) for v in inner.variables]
     assert all((state.ravel()[1:] == 0).all() for state in states), "its own generators have not moved"
     assert (numpy(inner(x, training=True)) != numpy(inner(x, training=True))).any()
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="JAX compiles in check_layer's own test")
+def test_without_geometry_it_compiles():
+    import tensorflow as tf
+
+    layer = RandomTransform([name for name in BUILT_IN[6:] if name not in ("posterize", "solarize")], 4)
+    x, seeds = draw((4, 8, 8, 3), low=0, high=255), np.arange(4, dtype="int32")
+    assert layer.supports_jit and not RandomTransform("light").supports_jit
+    compiled = tf.function(layer.transform, jit_compile=True)(tf.constant(x), tf.constant(seeds))
+    np.testing.assert_allclose(numpy(compiled), numpy(layer.transform(x, seeds)), atol=1e-2)
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="tf.data is TensorFlow's")
@@ -458,51 +472,3 @@ def test_trains_inside_a_model():
     images = draw((16, 8, 8, 3), low=0, high=1)
     history = model.fit(images, np.ones((16, 2)), epochs=2, batch_size=8, verbose=0).history
     assert np.isfinite(history["loss"]).all()
-
-
-RECIPE = """
-import keras_cv, numpy as np
-import tiny_recipe
-from dataclasses import dataclass
-from convcraft import layers, training
-
-rng = np.random.default_rng(0)
-def data(config):
-    labels = np.arange(config.images) % 3
-    pictures = (rng.uniform(0, 120, (config.images, 8, 8, 3)) + 60 * labels[:, None, None, None]).astype("uint8")
-    augment = layers.RandomTransform(["shift", keras_cv.layers.RandomColorJitter((0, 255), 0.2, 0.2, 0.2, 0.1, seed=1)])
-    return training.data.load((pictures, labels), batch_size=config.batch_size, seed=config.seed, augment=augment)
-tiny_recipe.data = data
-training.main(tiny_recipe.Config, tiny_recipe.train)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not TENSORFLOW, reason="keras-cv's augmentation is TensorFlow's")
-@pytest.mark.skipif(not importlib.util.find_spec("keras_cv"), reason="needs keras-cv: pip install convcraft[keras-cv]")
-class TestKerasCV:
-    @pytest.mark.parametrize("name", ["RandomColorJitter", "RandAugment", "RandomCutout"])
-    def test_inside(self, name):
-        import keras_cv
-        import tensorflow as tf
-
-        options = {
-            "RandomColorJitter": {"brightness_factor": 0.3, "contrast_factor": 0.3, "saturation_factor": 0.3}
-            | {"hue_factor": 0.1, "value_range": (0, 255)},
-            "RandAugment": {"value_range": (0, 255)},
-            "RandomCutout": {"height_factor": 0.5, "width_factor": 0.5},
-        }
-        layer = RandomTransform([getattr(keras_cv.layers, name)(seed=1, **options[name]), "shift"], 1)
-        x = draw((20, 8, 8, 3), low=0, high=255)
-        seeds = np.arange(20, dtype="int32")
-        mapped = next(iter(tf.data.Dataset.from_tensors((x, seeds)).map(layer.transform))).numpy()
-        for y in (mapped, numpy(layer.transform(x, seeds)), numpy(layer(x))):
-            assert y.shape == x.shape and np.isfinite(y).all() and np.abs(y - x).max() > 1
-        picked = keras.ops.convert_to_numpy(layer.draw(seeds, 3).chosen("shift"))
-        shifted = numpy(RandomTransform(["shift"], 1).transform(x, seeds))
-        np.testing.assert_allclose(mapped[picked], shifted[picked], atol=1e-3)
-        again = RandomTransform.from_config(layer.get_config())
-        assert type(again.transforms[0][0]) is type(layer.transforms[0][0])
-
-    def test_in_a_recipe(self, tmp_path):
-        pass

@@ -177,6 +177,55 @@ def test_nonsense_is_refused(options):
         Feed(source(4), **options)
 
 
+def test_augment_by_name_or_layer():
+    import keras
+
+    from convcraft import layers, training
+
+    x = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), np.uint8)
+    arrays = (x, np.arange(24) % 2)
+
+    def first(augment, **options):
+        loaded = training.data.load(arrays, batch_size=4, seed=3, augment=augment, **options)
+        return next(iter(loaded.feed("train").numpy()))[0]
+
+    plain = first(None)
+    named = first("standard")
+    assert np.abs(named - plain).max() > 1
+    np.testing.assert_array_equal(named, first(layers.RandomTransform("standard")))
+    np.testing.assert_array_equal(named, first(layers.RandomTransform("standard").transform))
+    pca = first(layers.FancyPCA(seed=9))
+    np.testing.assert_allclose(pca - plain, np.broadcast_to((pca - plain)[:, :1, :1], plain.shape), atol=1e-3)
+    foreign = first(keras.layers.RandomBrightness(0.5))
+    assert np.abs(foreign - plain).max() > 1
+    np.testing.assert_array_equal(foreign, first(keras.layers.RandomBrightness(0.5)))
+
+
+@pytest.mark.parametrize("augment", ["standard", "modern"])
+def test_named_pipelines_are_reproducible_in_tensorflow(augment):
+    """In parallel, and resumed in the middle of an epoch."""
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    labels = np.zeros(20, np.int32)
+
+    def feed(epoch, start=0):
+        made = Feed(ArraySource(images, labels), 4, seed=2, augment=augment)
+        made.epoch, made.start = epoch, start
+        return np.concatenate([batch for batch, _ in made.dataset().as_numpy_iterator()])
+
+    whole = feed(1)
+    np.testing.assert_array_equal(whole, feed(1))
+    np.testing.assert_array_equal(whole[12:], feed(1, start=3))
+    assert (whole != feed(2)).any()
+
+
+@pytest.mark.parametrize("augment", ["strong", 3, ["flip"]])
+def test_what_is_no_augmentation_is_refused(augment):
+    from convcraft import training
+
+    with pytest.raises(ValueError, match="'light', 'standard', 'heavy', 'modern', a layer, or a function"):
+        training.data.load("digits", augment=augment)
+
+
 JAX = """
 import sys
 import keras
@@ -205,6 +254,8 @@ assert len(resumed) == 3
 np.testing.assert_array_equal(resumed[0][1], batches[10][1])
 first, second = ([labels.tolist() for _, labels in loaded.train] for _ in range(2))
 assert first != second
+named = data.load("digits", batch_size=100, augment="light").feed("train", seed=4)
+assert np.abs(next(named.numpy())[0] - next(loaded.feed("train", seed=4, augment=None).numpy())[0]).max() > 1
 assert "tensorflow" not in sys.modules
 print("ok")
 """
