@@ -233,7 +233,7 @@ def joined_inputs(layer: str, inputs: Any) -> list[Any]:
     """The list of inputs or of shapes, all alike, or a clear error."""
     if not isinstance(inputs, list | tuple) or not inputs or isinstance(inputs[0], int | None):
         raise ValueError(f"{layer}: expected a list of tensors of equal shape, received {inputs!r}.")
-    shapes = {tuple(getattr(x, "shape", x)) for x in inputs}
+    shapes = {tuple(x if isinstance(x, list | tuple) else x.shape) for x in inputs}
     sizes = zip(*shapes, strict=False)  # None, an unknown size, equals any
     if len({len(shape) for shape in shapes}) > 1 or any(len({n for n in size if n}) > 1 for size in sizes):
         raise ValueError(f"{layer}: expected inputs of equal shape, received {sorted(map(str, shapes))}.")

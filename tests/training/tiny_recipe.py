@@ -46,6 +46,8 @@ def train(config, run):
         x = keras.layers.Conv2D(6, 3)(keras.layers.Rescaling(1 / 255)(inputs))
         x = layers.RReLU()(layers.BatchNormalization()(x))
         x = keras.layers.GaussianNoise(0.1)(x)
+        columns = [keras.layers.Conv2D(6, 1, name=f"column{column}")(x) for column in range(2)]
+        x = layers.FractalJoin()(columns, layers.FractalPath(2)(inputs))  # `Model` leaves a column out, or none
         x = keras.layers.Dropout(0.3)(keras.layers.GlobalAveragePooling2D()(x))
         net = layers.Model(inputs, layers.ClassNames(images.class_names)(keras.layers.Dense(3)(x)))
         net.compile(
