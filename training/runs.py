@@ -13,7 +13,7 @@ import keras
 import convcraft
 from convcraft import zoo
 
-from . import check, checkpoint, common, distribute, rundir
+from . import adapt, check, checkpoint, common, distribute, rundir
 from .callbacks import History, Phases, TimeLimit
 from .data import Data, Feed
 from .data.streams import StreamFeed
@@ -99,8 +99,13 @@ class Run:
             trained = saved["progress"]["stopped"] or start >= self.epochs
             self.earlier = saved["progress"]["seconds"]
             with self.scope():  # the optimizer's variables are made here
-                checkpoint.restore_model(model, saved)
+                checkpoint.restore_model(model, saved)  # what layers were adapted to, too
             print(f"Resuming after {start} of {self.epochs} epochs and {feed.start} of {feed.steps} steps.", flush=True)
+        else:
+            with self.scope():
+                adapted = adapt.to_data(model, data)
+            if adapted and self.chief:
+                print(f"Adapted to {adapted.images} training images: {', '.join(adapted.layers)}.", flush=True)
         self._describe(model, data)
         history = History(
             self.directory / "history.jsonl", feed, steps, self.strategy, saved and saved["progress"], self.chief

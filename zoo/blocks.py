@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from convcraft.layers import BatchNormalization, CeilMaxPooling2D, ClassNames, MaxNorm, activation
+from convcraft.layers import BatchNormalization, CeilMaxPooling2D, ClassNames, MaxNorm, Whitening, activation
 from convcraft.layers.keras_names import pieces
 
 from .design import Design
@@ -223,7 +223,8 @@ def preprocess(x: Tensor, design: Design, mean: Sequence[float], std: Sequence[f
     Args:
         x: images.
         design: its `preprocessing`: "paper" subtracts `mean` and, where the paper does, divides by `std`;
-            "standardize" does both; "squeeze" maps to -1..1; "none" leaves the images as they are.
+            "standardize" does both; "squeeze" maps to -1..1; "whitening" (ZCA of the colours) must be adapted to the
+            training images before use, as `training.run` does; "none" leaves the images as they are.
         mean: of the paper's data by channel, on the 0-255 scale, for RGB; images of other channels use its average.
         std: their standard deviation, the same way.
         divide: whether the paper divides by it.
@@ -234,9 +235,7 @@ def preprocess(x: Tensor, design: Design, mean: Sequence[float], std: Sequence[f
     if kind == "squeeze":
         return layers.Rescaling(1 / 127.5, -1.0, name="preprocess")(x)
     if kind == "whitening":
-        raise ValueError(
-            "Design: preprocessing='whitening' needs data to adapt to, which this version cannot take yet."
-        )
+        return Whitening(name="preprocess", data_format="channels_last")(x)
     if not divide and kind != "standardize":
         std = [1.0] * len(mean)
     if x.shape[-1] != len(mean):

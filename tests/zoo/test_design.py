@@ -245,9 +245,21 @@ def test_changed_and_over():
     hash(mine)  # as a frozen dataclass should
 
 
-def test_whitening_is_refused_until_it_can_be():
-    with pytest.raises(ValueError, match="whitening"):
-        zoo.create("resnet20_cifar", design=Design(preprocessing="whitening"))
+@pytest.mark.parametrize("channels", [3, 1])
+def test_whitening_is_adapted_to_the_data_before_use(channels):
+    """The network then sees uncorrelated colours of unit variance; without the data it refuses."""
+    design = Design(preprocessing="whitening", width=0.25)
+    model = zoo.create("resnet20_cifar", classes=3, input_shape=(16, 16, channels), design=design)
+    x = draw((20, 16, 16, 1), low=0, high=255) * [[[[0.5, 0.3, 1][:channels]]]]
+    x = (x + draw((20, 16, 16, channels), low=0, high=20, seed=1)).astype("float32")
+    with pytest.raises(ValueError, match="never adapted: call adapt"):
+        model.predict(x, verbose=0)
+    layer = model.get_layer("preprocess")
+    layer.adapt(x)
+    colours = numpy(keras.Model(model.input, layer.output)(x)).reshape(-1, channels)
+    np.testing.assert_allclose(np.cov(colours.T, bias=True), np.eye(channels), atol=1e-3)
+    assert np.isfinite(model.predict(x, verbose=0)).all()
+    assert zoo.cost(model).stride == zoo.cost(zoo.create("resnet20_cifar", input_shape=(16, 16, channels))).stride
 
 
 def test_flatten_and_adaptive_say_which_images_they_need():

@@ -1,0 +1,73 @@
+"""Layers that need statistics of the training data, such as `layers.Whitening`, are given them before training."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from .data import Data
+
+SAMPLE = 2048  # images: enough for the statistics, little beside an epoch
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What was adapted.
+
+    Attributes:
+        layers: their names.
+        images: how many they were shown.
+    """
+
+    layers: list[str]
+    images: int
+
+
+def to_data(model: keras.Model, data: Data) -> Adapted | None:
+    """Calls `adapt` of each layer of `model` that has one and says, by `adapted`, that it still needs it.
+
+    The images are those of the training split before augmentation, spread evenly over it, so that a folder sorted by
+    class is seen whole: the same ones each time. A layer behind others sees what those make of them. Of the user's
+    own tf.data, which has no such order, they are the first.
+
+    Args:
+        model: functional, of one input.
+        data: a `training.data.Data`.
+
+    Returns:
+        Which layers, and on how many images; None where there was nothing to do.
+    """
+    names, count = [], 0
+    for layer in model.layers:
+        if not callable(getattr(layer, "adapt", None)) or getattr(layer, "adapted", True):
+            continue
+        before = None if layer.input is model.input else keras.Model(model.input, layer.input)
+        sizes = []
+
+        def batches(before=before, sizes=sizes) -> Iterator[np.ndarray]:
+            for images in _sample(data):
+                sizes.append(len(images))
+                yield images if before is None else np.asarray(before.predict_on_batch(images))
+
+        layer.adapt(batches())
+        names.append(layer.name)
+        count = sum(sizes)
+    return Adapted(names, count) if names else None
+
+
+def _sample(data: Data) -> Iterator[np.ndarray]:
+    """Up to `SAMPLE` training images, not augmented, in batches."""
+    if "train" in data.sources:
+        source = data.sources["train"]
+        chosen = np.unique(np.linspace(0, len(source) - 1, min(SAMPLE, len(source))).round().astype("int64"))
+        for start in range(0, len(chosen), BATCH):
+            yield source.batch(chosen[start : start + BATCH])[0]
+        return
+    left = SAMPLE
+    for images, *_ in data.feed("train").dataset().as_numpy_iterator():
+        yield images[:left]
+        left -= len(images)
+        if left <= 0:
+            return
