@@ -1,6 +1,7 @@
 """Activations that are layers, inside of layers of Keras: built with them, for the shape that these give out."""
 
 import sys
+from types import FrameType
 from typing import Any
 
 import keras
@@ -35,7 +36,7 @@ def build_with_owner(layer: keras.layers.Layer) -> None:
 
 def _owner(layer):
     """The layer of Keras's whose constructor waits for `keras.activations.get` to return `layer`, or None."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code is not keras.activations.get.__code__:
         other = frame.f_locals.get("self") if frame.f_code.co_name == "__init__" else None
         if isinstance(other, keras.layers.Layer) and other is not layer:

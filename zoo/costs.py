@@ -116,8 +116,10 @@ def _bytes(tensor):
 def _multiply_adds(layer, node):
     kinds = keras.layers
     inputs, outputs = node.input_tensors, node.output_tensors
-    if isinstance(layer, kinds.Dense):
-        return prod(outputs[0].shape[1:]) * inputs[0].shape[-1]
+    if hasattr(layer, "multiply_adds"):  # a layer made of several, which knows its own
+        return layer.multiply_adds(tuple(inputs[0].shape))
+    if isinstance(layer, kinds.Dense):  # not what comes out of it: its activation may be maxout
+        return prod(outputs[0].shape[1:-1]) * layer.units * inputs[0].shape[-1]
     if isinstance(layer, kinds.Conv2DTranspose):
         return prod(inputs[0].shape[1:]) * prod(layer.kernel_size) * layer.filters
     if isinstance(layer, kinds.SeparableConv2D):
@@ -127,7 +129,8 @@ def _multiply_adds(layer, node):
     if isinstance(layer, kinds.DepthwiseConv2D):
         return prod(outputs[0].shape[1:]) * prod(layer.kernel_size)
     if isinstance(layer, kinds.Conv2D):
-        return prod(outputs[0].shape[1:]) * prod(layer.kernel_size) * inputs[0].shape[-1] // layer.groups
+        wide = prod(outputs[0].shape[1:-1]) * layer.filters
+        return wide * prod(layer.kernel_size) * inputs[0].shape[-1] // layer.groups
     return 0
 
 
