@@ -1,5 +1,6 @@
 """Stochastic gradient descent whose momentum follows the iterations (Smith 2018, arXiv 1803.09820)."""
 
+import copy
 from typing import Any
 
 import keras
@@ -95,7 +96,7 @@ class CyclicSGD(keras.optimizers.Optimizer):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "CyclicSGD":
         """The reverse of `get_config`."""
-        config = dict(config)
+        config = copy.deepcopy(config)  # Keras writes into it
         for key in ("schedule", "momentum_schedule"):
             if isinstance(config[key], dict):
                 config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)

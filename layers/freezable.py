@@ -1,5 +1,6 @@
 """An optimizer that can hold variables still, exactly, and let them go again without recompiling."""
 
+import copy
 import difflib
 import re
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,8 @@ class Freezable(keras.optimizers.Optimizer):
       freeze at its end.
     - With `use_ema`, a frozen variable is not overwritten by its average, and the average of one that was frozen
       from the first step is the variable itself.
+    - Under a `tf.distribute` strategy without collective updates (logical CPUs), Keras's own limits hold:
+      `gradient_accumulation_steps` and `ema_overwrite_frequency` fail there, wrapped or not.
     - Moving statistics of batch normalization are not the optimizer's, and move on. So does the random state.
     - Loss scaling goes outside, where Keras itself puts it under "mixed_float16"; there an infinite gradient still
       skips the step, also if it is a frozen variable's.
@@ -151,11 +154,15 @@ class Freezable(keras.optimizers.Optimizer):
         return [path for path, hit in zip(paths, chosen, strict=True) if hit]
 
     def _read(self) -> np.ndarray:
-        if getattr(self._gates, "_value", self._gates) is None:  # Keras on JAX takes variables away during `fit`
+        if self._taken_away():
             raise RuntimeError("Freezable: within fit, expected the optimizer as `self.model.optimizer` of a callback.")
         value = self._gates.value
         value = value.values[0] if hasattr(value, "values") and not callable(value.values) else value  # mirrored
         return np.array(ops.convert_to_numpy(value), dtype=bool)
+
+    def _taken_away(self) -> bool:
+        """Whether Keras holds the values itself, as on JAX during `fit`."""
+        return getattr(self._gates, "_value", self._gates) is None
 
     def apply(self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
         """One step of the inner optimizer, after which what is frozen is given back its old values."""
@@ -187,9 +194,14 @@ class Freezable(keras.optimizers.Optimizer):
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
         """After the last step of `fit`: with `use_ema`, averages replace the variables that are not frozen."""
-        shut = np.flatnonzero(self._read()) if self.built and self.inner_optimizer.use_ema else ()
+        if not self.built or self._taken_away():  # `fit` has failed on JAX: let its own error be seen
+            return
+        shut = np.flatnonzero(self._read()) if self.inner_optimizer.use_ema else ()
         kept = [(self._held[n].variable, ops.copy(ops.convert_to_tensor(self._held[n].variable))) for n in shut]
         self.inner_optimizer.finalize_variable_values(var_list)
+        if self.inner_optimizer.use_ema and keras.backend.backend() == "jax":
+            # Keras lets variable and average share one array, which the next `fit` cannot donate twice
+            kept = [(v, ops.copy(ops.convert_to_tensor(v))) for v in var_list] + kept
         for variable, value in kept:
             variable.assign(value)
 
@@ -238,7 +250,7 @@ class Freezable(keras.optimizers.Optimizer):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
         """The reverse of `get_config`."""
-        config = dict(config)
+        config = copy.deepcopy(config)  # Keras writes into an optimizer's
         inner = keras.saving.deserialize_keras_object(config.pop("optimizer"), custom_objects=custom_objects)
         return cls(inner, **config)
 
