@@ -199,6 +199,82 @@ def after_join(x: Tensor, design: Design, name: str) -> Tensor:
     return activate(x, design.activation, name)
 
 
+def fire(x: Tensor, squeeze: int, expand: int, design: Design, name: str) -> Tensor:
+    """SqueezeNet's module: 1x1 kernels squeeze to few channels, 1x1 and 3x3 kernels side by side expand them.
+
+    Args:
+        x: images, channels last.
+        squeeze: number of channels in between.
+        expand: of each of the two kinds of kernel; twice as many come out.
+        design: of all three convolutions.
+        name: before `_squeeze`, `_expand1x1`, `_expand3x3` and `_concat`.
+    """
+    x = conv(x, squeeze, 1, 1, design, name=f"{name}_squeeze")
+    wide = conv(x, expand, 1, 1, design, name=f"{name}_expand1x1")
+    high = conv(x, expand, 3, 1, design, name=f"{name}_expand3x3")
+    return layers.Concatenate(name=f"{name}_concat")([wide, high])
+
+
+def separable(x: Tensor, filters: int, kernel: int, stride: int, design: Design, name: str, act: bool = True) -> Tensor:
+    """MobileNet's depthwise separable convolution: one kernel a channel, then 1x1 kernels, each normalized.
+
+    `conv` with the design's conv="separable" has nothing between the two; here normalization and activation are
+    (but for maxout, which would need more channels).
+
+    Args:
+        x: images, channels last.
+        filters: number of channels that come out.
+        kernel: size of the depthwise kernels.
+        stride: of the depthwise part, padded alike on both sides.
+        design: of both parts.
+        name: of the 1x1 convolution; the depthwise one adds `_depthwise`.
+        act: whether there is an activation at the end.
+    """
+    kernel = design.kernel_size if kernel == 3 and design.kernel_size else kernel
+    padding = "same"
+    if stride > 1 and kernel > 1:
+        x, padding = layers.ZeroPadding2D((kernel - 1) // 2, name=f"{name}_depthwise_pad")(x), "valid"
+    middle = design.activation if pieces(design.activation) == 1 else None
+    x = layers.DepthwiseConv2D(
+        kernel,
+        stride,
+        padding=padding,
+        use_bias=design.normalization in (None, "none"),
+        name=f"{name}_depthwise",
+        **{key.replace("kernel", "depthwise", 1): value for key, value in _kernels(design, design.conv_init).items()},
+    )(x)
+    x = activate(normalize(x, design.normalization, f"{name}_depthwise_norm"), middle, f"{name}_depthwise_act")
+    return conv(x, filters, 1, 1, design, name, act=act)
+
+
+def bottleneck(
+    x: Tensor,
+    narrow: int,
+    filters: int,
+    stride: int,
+    design: Design,
+    name: str,
+    *,
+    widen: int | None = None,
+    act: bool = True,
+) -> Tensor:
+    """A 3x3 convolution on fewer channels, which 1x1 kernels make first (Inception), and undo after (ResNet).
+
+    Args:
+        x: images, channels last.
+        narrow: number of channels that the first 1x1 kernels leave.
+        filters: of the 3x3 convolution.
+        stride: of the 3x3 convolution.
+        design: of all.
+        name: before `_conv1`, `_conv2` and `_conv3`.
+        widen: None, or the number of channels that a last 1x1 convolution gives out.
+        act: whether the last convolution has an activation; not where a join follows.
+    """
+    x = conv(x, narrow, 1, 1, design, name=f"{name}_conv1")
+    x = conv(x, filters, 3, stride, design, name=f"{name}_conv2", act=act or widen is not None)
+    return x if widen is None else conv(x, widen, 1, 1, design, name=f"{name}_conv3", act=act)
+
+
 def dense(x: Tensor, units: int, design: Design, name: str, act: bool = True) -> Tensor:
     """Dense layer, the head's activation, and dropout where the design asks for it."""
     wide = units * (pieces(design.head_activation) if act else 1)

@@ -7,9 +7,7 @@ fires of 1.1, and leaves out its first pooling and the stem's stride.
 As in the authors' Caffe files, pooling rounds sizes up and the stem is not padded.
 """
 
-from keras import layers
-
-from .blocks import conv, downsample, head, preprocess, stem
+from .blocks import downsample, fire, head, preprocess, stem
 from .design import Design
 from .registry import family
 
@@ -54,16 +52,8 @@ def squeezenet(x, classes, design: Design, head_kind: str, *, entry, fires):
             x = downsample(x, design, name=f"pool{row}", size=3, ceil=True)
         for squeeze in widths:
             number += 1
-            x = fire(x, squeeze, design, name=f"fire{number}")
+            x = fire(x, squeeze, 4 * squeeze, design, name=f"fire{number}")
     return head(x, classes, design, head_kind, kernel=1)
-
-
-def fire(x, squeeze: int, design: Design, name: str):
-    """Squeezes to `squeeze` channels, expands to eight times as many."""
-    x = conv(x, squeeze, 1, 1, design, name=f"{name}_squeeze")
-    wide = conv(x, 4 * squeeze, 1, 1, design, name=f"{name}_expand1x1")
-    high = conv(x, 4 * squeeze, 3, 1, design, name=f"{name}_expand3x3")
-    return layers.Concatenate(name=f"{name}_concat")([wide, high])
 
 
 SqueezeNet1_0, SqueezeNet1_1, SqueezeNet_CIFAR = squeezenet

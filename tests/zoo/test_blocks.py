@@ -228,6 +228,65 @@ def test_kernels_are_regularized_and_constrained_everywhere():
                 assert v.regularizer is not None and v.constraint is not None, v.path
 
 
+BATCH = design(normalization="batch")
+
+
+def cost_of(build, shape=(32, 32, 256)):
+    return zoo.cost(model_of(build, shape))
+
+
+def test_bottleneck_costs_a_third():
+    """facts.md, section 14: 16.8 + 75.5 = 92 million multiply-adds in place of 302."""
+    direct = cost_of(lambda x: blocks.conv(x, 128, 3, 1, BATCH, "c"))
+    found = cost_of(lambda x: blocks.bottleneck(x, 64, 128, 1, BATCH, "b"))
+    each = {row.name: row.multiply_adds for row in found.layers if row.multiply_adds}
+    assert each == {"b_conv1": 16_777_216, "b_conv2": 75_497_472}
+    assert (found.multiply_adds, direct.multiply_adds) == (92_274_688, 301_989_888)
+
+
+def test_bottleneck_that_widens_again():
+    model = model_of(lambda x: blocks.bottleneck(x, 4, 6, 2, BATCH, "b", widen=16, act=False), (8, 8, 16))
+    assert model.output_shape == (None, 4, 4, 16)
+    names = "b_conv1 b_conv1_norm b_conv1_act b_conv2_pad b_conv2 b_conv2_norm b_conv2_act b_conv3 b_conv3_norm"
+    assert [layer.name for layer in model.layers[1:]] == names.split()
+    assert model.get_layer("b_conv2").strides == (2, 2)  # where it sees every pixel
+    last = model_of(lambda x: blocks.bottleneck(x, 4, 6, 1, BATCH, "b", act=False))
+    assert [layer.name for layer in last.layers][-1] == "b_conv2_norm"
+
+
+def test_separable_has_an_eighth_of_the_weights():
+    """facts.md, section 14: 2,304 + 32,768 = 35,072 weights in place of 294,912."""
+    model = model_of(lambda x: blocks.separable(x, 128, 3, 1, BATCH, "s"), (32, 32, 256))
+    weights = {layer.name: layer.count_params() for layer in model.layers if "conv" in type(layer).__name__.lower()}
+    assert weights == {"s_depthwise": 2304, "s": 32_768} and sum(weights.values()) == 35_072
+    direct = model_of(lambda x: blocks.conv(x, 128, 3, 1, BATCH, "c"), (32, 32, 256))
+    assert direct.get_layer("c").count_params() == 294_912
+    assert zoo.cost(model).multiply_adds == 32 * 32 * 35_072
+
+
+def test_separable_is_the_formula(randomize):
+    """One kernel a channel, ReLU, then a matrix product, ReLU."""
+    x = draw((2, 8, 8, 4))
+    model = randomize(model_of(lambda x: blocks.separable(x, 6, 3, 2, design(), "s")))
+    kernel, bias = model.get_layer("s_depthwise").get_weights()
+    windows = block(np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]), 3, 2)
+    y = np.maximum(np.einsum("bhwcij,ijcm->bhwc", windows, kernel) + bias, 0)
+    kernel, bias = model.get_layer("s").get_weights()
+    np.testing.assert_allclose(numpy(model(x)), np.maximum(y @ kernel[0, 0] + bias, 0), rtol=1e-4, atol=1e-5)
+    for knobs in (design(activation="maxout", normalization="batch"), design(kernel_size=5, width=0.5)):
+        model = model_of(lambda x, knobs=knobs: blocks.separable(x, 6, 3, 1, knobs, "s", act=False))
+        assert model.output_shape == (None, 8, 8, 6 if knobs.width is None else 3)
+        assert model.get_layer("s_depthwise").kernel_size[0] == (knobs.kernel_size or 3)
+
+
+def test_fire():
+    model = model_of(lambda x: blocks.fire(x, 2, 8, PLAIN, "f"))
+    assert model.output_shape == (None, 8, 8, 16)
+    assert model.count_params() == (4 * 2 + 2) + (2 * 8 + 8) + (9 * 2 * 8 + 8)
+    expected = ["f_squeeze", "f_expand1x1", "f_expand3x3"]
+    assert [layer.name for layer in model.layers if hasattr(layer, "kernel")] == expected
+
+
 def block(x, size, stride):
     """The windows of an image as a list, without those that hang over the edge."""
     windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), (1, 2))
