@@ -1,5 +1,6 @@
 """Competitive multi-scale convolution (Liao & Carneiro 2015, arXiv 1511.05635)."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -142,13 +143,10 @@ class CompetitiveConv2D(keras.layers.Layer):
         shape[self._axis] = self.filters
         return tuple(shape)
 
-    def multiply_adds(self, input_shape: Shape) -> int:
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
         """All convolutions', for `zoo.cost`."""
-        pixels = 1
-        for axis, size in enumerate(self.compute_output_shape(input_shape)):
-            pixels *= size if axis not in (0, self._axis % 4) else 1
-        weights = sum(size**2 for size in self.kernel_sizes) + self.pool
-        return pixels * self.filters * input_shape[self._axis] * weights
+        values = math.prod(size or 0 for size in self.compute_output_shape(input_shape)[1:])
+        return values * input_shape[self._axis] * (sum(size**2 for size in self.kernel_sizes) + self.pool)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

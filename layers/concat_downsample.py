@@ -1,5 +1,6 @@
 """Down-sampling that keeps the pooled image and adds learned channels (Smith & Topin 2016, arXiv 1611.00847)."""
 
+import math
 from typing import Any
 
 import keras
@@ -105,19 +106,17 @@ class ConcatDownsample(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Sizes divided by the stride, rounded up; the channels of both."""
-        shape = [
-            None if size is None else -(-size // self.strides[0]) if axis not in (0, self._axis % 4) else size
-            for axis, size in enumerate(input_shape)
-        ]
-        shape[self._axis] += self.filters or shape[self._axis]
+        channels = input_shape[self._axis] or 0
+        shape = [None if size is None else -(-size // self.strides[0]) for size in input_shape]
+        shape[0], shape[self._axis] = input_shape[0], channels + (self.filters or channels)
         return tuple(shape)
 
-    def multiply_adds(self, input_shape: Shape) -> int:
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
         """The convolution's, for `zoo.cost`."""
-        shape = self.compute_output_shape(input_shape)
-        sizes = [size for axis, size in enumerate(shape) if axis not in (0, self._axis % 4)]
-        before = input_shape[self._axis]
-        return sizes[0] * sizes[1] * (shape[self._axis] - before) * self.kernel_size[0] ** 2 * before
+        values = math.prod(size or 0 for size in self.compute_output_shape(input_shape)[1:])
+        channels = input_shape[self._axis]
+        filters = self.filters or channels
+        return values // (channels + filters) * filters * self.kernel_size[0] ** 2 * channels
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -35,7 +35,8 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     Example:
         >>> layer = LocalResponseNormalization(depth_radius=1)
-        >>> np.asarray(layer(np.array([[1.0, 1.0, 1.0, 0.0]], "float32"))).round(4).tolist()
+        >>> y = layer(np.array([[1.0, 1.0, 1.0, 0.0]], "float32"))
+        >>> np.asarray(y, float).round(4).tolist()
         [[0.5774, 0.5, 0.5774, 0.0]]
 
     Reference:
