@@ -19,7 +19,7 @@ TORCH ?= torch
 # oneDNN and TensorFlow greet on stderr otherwise
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: venv demo test test-all lint types wheel torch oracle verify-demo clean
+.PHONY: venv demo test test-all lint types wheel torch oracle verify-demo pictures clean
 
 venv: .venv/ready
 
@@ -73,6 +73,10 @@ oracle: .venv-oracle/ready wheel
 	@.venv-oracle/bin/python -m pip --version >/dev/null 2>&1 || "$(ORACLE_PYTHON)" -m venv --clear .venv-oracle
 	@.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-oracle.txt
 	@touch $@
+
+# the pictures of docs/layers.md
+pictures: venv
+	@$(PY) docs/pictures.py
 
 # the accuracy and the time that README and the recipe state
 verify-demo: venv

@@ -27,11 +27,11 @@ def entries(kind: str) -> dict[str, str]:
     exports = getattr(convcraft, package).EXPORTS
     if kind == "recipe":
         return {name: _summary(package, name) for name in exports}
-    return {name: _summary(package, module, name) for name, module in exports.items() if module and name[0].isupper()}
+    return {name: _summary(package, module, name) for name, module in exports.items() if module}
 
 
 def require(name: str, kinds: Sequence[str] = KINDS) -> str:
-    """`name` as it is spelled in the catalog.
+    """`name` as it is spelled in the catalog; fancy_pca finds FancyPCA.
 
     Raises:
         ValueError: if there is nothing of that name, with the nearest.
@@ -39,6 +39,9 @@ def require(name: str, kinds: Sequence[str] = KINDS) -> str:
     known = {entry.lower(): entry for kind in kinds for entry in entries(kind)}
     if name.lower() in known:
         return known[name.lower()]
+    plain = {entry.replace("_", ""): spelled for entry, spelled in known.items()}
+    if name.lower().replace("_", "") in plain:
+        return plain[name.lower().replace("_", "")]
     near = [entry for entry in known if name.lower() in entry and name[2:]]
     near += difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     what = " or ".join((", ".join(kinds[:-1]), kinds[-1])) if len(kinds) > 1 else kinds[0]
@@ -52,13 +55,15 @@ def kind_of(name: str) -> str:
 
 
 def docstring(package: str, module: str, definition: str | None = None) -> str:
-    """The docstring of a module, or of a class in it, without importing it."""
+    """The docstring of a module, or of a class or function in it, without importing it."""
     path = pathlib.Path(getattr(convcraft, package).__file__).parent / f"{module}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     if definition is None:
         return ast.get_docstring(tree) or ""
-    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == definition)
-    return ast.get_docstring(next(classes)) or ""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == definition:
+            return ast.get_docstring(node) or ""
+    return ""
 
 
 def _summary(package, module, definition=None):

@@ -97,6 +97,32 @@ def test_links(document):
     assert not broken
 
 
+def test_layers_page_names_every_layer():
+    """And every transformation has its row in the picture, which docs/pictures.py draws from the same table."""
+    from convcraft import layers
+
+    text = (ROOT / "docs" / "layers.md").read_text("utf-8")
+    named = set(re.findall(r"\w+", text))
+    assert not {name for name in layers.__all__ if name not in ("activation_names", "draws", *named)}
+
+
+@pytest.mark.slow
+def test_pictures_are_made_by_their_command(tmp_path):
+    script = ROOT / "docs" / "pictures.py"
+    done = subprocess.run([sys.executable, script, tmp_path], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {p.name for p in tmp_path.iterdir()} == {p.name for p in (ROOT / "docs" / "pictures").iterdir()}
+
+
+PYTHON = [(document, block) for document in ROOT.glob("docs/*.md") for block in blocks(document.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize("document, block", [(d, b) for d, b in PYTHON if b.language == "python"])
+def test_code_of_the_pages_runs(document, block, tmp_path):
+    done = subprocess.run([sys.executable, "-c", block.code], cwd=tmp_path, env=environment(), capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+
+
 README = blocks((ROOT / "README.md").read_text("utf-8")) if (ROOT / "README.md").exists() else []
 RUN = [block for block in README if block.language in ("python", "sh") and block.heading.lower() != "quick start"]
 
