@@ -23,8 +23,9 @@ class Preprocessing(keras.layers.Layer):
     - `transform(images)` and `invert(outputs)`: on float images (n, height, width, channels).
 
     The statistics are weights that do not train, so `.keras` files, `.weights.h5` files and checkpoints hold them.
-    Until `adapt` was called, or weights were loaded, using the layer is an error, also in `fit` and `predict`. Where a
-    function that the user compiled hides from us whether it was (JAX), the outputs are NaN, as the statistics are.
+    Until `adapt` was called, or weights were loaded, using the layer is an error, also in `fit` and `evaluate`. Where
+    a compiled function hides from us whether it was (on JAX: `predict`, one's own `jax.jit`), all outputs are NaN, as
+    the statistics are.
 
     Everything is computed in float32 (float64 under a float64 policy): in half precision, 0-255 images less their
     mean would be rounded to an eighth of a grey level.

@@ -39,12 +39,13 @@ def to_data(model: keras.Model, data: Data) -> Adapted | None:
     Returns:
         Which layers, and on how many images; None where there was nothing to do.
     """
-    names, count = [], 0
+    names: list[str] = []
+    count = 0
     for layer in model.layers:
         if not callable(getattr(layer, "adapt", None)) or getattr(layer, "adapted", True):
             continue
         before = None if layer.input is model.input else keras.Model(model.input, layer.input)
-        sizes = []
+        sizes: list[int] = []
 
         def batches(before=before, sizes=sizes) -> Iterator[np.ndarray]:
             for images in _sample(data):

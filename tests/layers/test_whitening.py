@@ -298,6 +298,14 @@ class TestNeverAdapted:
             with pytest.raises(ValueError, match=self.MESSAGE):
                 use(self.net())
 
+    @pytest.mark.skipif(BACKEND != "jax", reason="elsewhere it raises")
+    def test_jax_s_compiled_functions_give_nan(self):
+        model = self.net()
+        model.compile("sgd", "mse", jit_compile=True)
+        assert np.isnan(model.predict(self.X, verbose=0)).all()
+        with pytest.raises(ValueError, match=self.MESSAGE):
+            model.fit(self.X, np.zeros(8), verbose=0)
+
     def test_saved_and_loaded(self, tmp_path):
         self.net().save(tmp_path / "m.keras")
         with pytest.raises(ValueError, match=self.MESSAGE):

@@ -253,7 +253,7 @@ def test_whitening_is_adapted_to_the_data_before_use(channels):
     x = draw((20, 16, 16, 1), low=0, high=255) * [[[[0.5, 0.3, 1][:channels]]]]
     x = (x + draw((20, 16, 16, channels), low=0, high=20, seed=1)).astype("float32")
     with pytest.raises(ValueError, match="never adapted: call adapt"):
-        model.predict(x, verbose=0)
+        model(x)
     layer = model.get_layer("preprocess")
     layer.adapt(x)
     colours = numpy(keras.Model(model.input, layer.output)(x)).reshape(-1, channels)
