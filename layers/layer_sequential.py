@@ -1,8 +1,9 @@
 """LSUV: layer-sequential unit-variance initialization (Mishkin & Matas 2016, arXiv 1511.06422)."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -28,7 +29,7 @@ class LSUVReport:
     """What `lsuv` did to each layer, in the order of the forward pass; prints as a table."""
 
     tolerance: float
-    rows: list[LSUVRow] = field(default_factory=list)
+    rows: list[LSUVRow]
 
     @property
     def converged(self) -> bool:
@@ -91,70 +92,129 @@ def lsuv(
         raise ValueError("lsuv: expected a batch of images, received an empty one.")
     rng = np.random.default_rng(seed)
     candidates = [layer for layer in kernel_layers(model) if layer.trainable]
-    order = list(_outputs(model, candidates, images))  # of the forward pass, without layers that take no part
-    if not order:
+    uses = _pass(model, candidates, images)  # in the order of the forward pass, without layers that take no part
+    if not uses:
         raise ValueError(
             f"lsuv: expected a built model with trainable convolutions or dense layers, received {model.name}."
         )
-    touched = [variable for layer in order for variable in (*kernels(layer), *_biases(layer))]
+    touched = [variable for layer in uses for variable in (*kernels(layer), *_biases(layer))]
     backup = [ops.convert_to_numpy(variable) + 0 for variable in touched]
-    report = LSUVReport(tolerance)
     try:
-        for layer in order:
-            report.rows.append(_scale(model, layer, images, tolerance, max_iterations, rng))
+        for layer in uses:
+            _start(layer, rng)
+        return _scale(model, uses, images, tolerance, max_iterations)
     except BaseException:
         for variable, value in zip(touched, backup, strict=True):
             variable.assign(value)
         raise
-    return report
 
 
-def _scale(model, layer, images, tolerance, most, rng):
-    """Orthonormal weights, scaled until the output's variance is 1; the layer's row of the report."""
+def _start(layer, rng):
+    """Orthonormal weights, zero bias."""
     for kernel in kernels(layer):
         kernel.assign(orthonormal(layer, tuple(kernel.shape), rng).astype("float32"))
     for bias in _biases(layer):
         bias.assign(ops.zeros(bias.shape, bias.dtype))
-    before = variance = _variance(model, layer, images)
-    iterations = 0
-    while abs(1 - variance) > tolerance and iterations < most:
+
+
+def _scale(model, uses, images, tolerance, most):
+    """Scales one layer after the other; the report.
+
+    Without a bias, an output is proportional to the weights: those of all layers that are used once are scaled within
+    one forward pass, which goes on with the scaled outputs. A layer that is used again has to be measured as a whole,
+    when all layers before it are done, and so has one that the pass that measures all at last finds amiss.
+    """
+    before: dict[keras.layers.Layer, float] = {}
+    times = dict.fromkeys(uses, 0)
+
+    def near(variance):
+        return abs(1 - variance) <= tolerance
+
+    def shrink(layer, variance):
         last = kernels(layer)[-1]
         last.assign(ops.convert_to_numpy(ops.cast(last, "float32")) / np.float32(np.sqrt(variance)))
-        variance = _variance(model, layer, images)
-        iterations += 1
-    return LSUVRow(layer.path, float(np.sqrt(before)), float(np.sqrt(variance)), iterations)
+        times[layer] += 1
+
+    def on_the_way(layer, x, array):
+        variance = before[layer] = float(np.var(array, dtype="float64"))
+        if near(variance) or not _usable(variance):
+            return x
+        shrink(layer, variance)
+        return x / ops.cast(np.sqrt(variance), x.dtype)
+
+    def alone(layer):
+        variance = _variance(_pass(model, [layer], images)[layer], layer)
+        before.setdefault(layer, variance)
+        while not near(variance) and times[layer] < most:
+            shrink(layer, variance)
+            variance = _variance(_pass(model, [layer], images)[layer], layer)
+
+    for shared, group in itertools.groupby(uses, lambda layer: len(uses[layer]) > 1):
+        if shared:
+            for layer in group:
+                alone(layer)
+        else:
+            together = list(group)
+            _pass(model, together, images, on_the_way)
+            for layer in together:
+                _check(before[layer], layer)
+    variances = {layer: _variance(arrays, layer) for layer, arrays in _pass(model, list(uses), images).items()}
+    if not all(near(variance) for variance in variances.values()):  # low precision
+        for layer in uses:
+            alone(layer)
+        variances = {layer: _variance(arrays, layer) for layer, arrays in _pass(model, list(uses), images).items()}
+    rows = [
+        LSUVRow(layer.path, float(np.sqrt(before[layer])), float(np.sqrt(variances[layer])), times[layer])
+        for layer in uses
+    ]
+    return LSUVReport(tolerance, rows)
 
 
-def _variance(model, layer, images):
-    outputs = np.concatenate([array.ravel() for array in _outputs(model, [layer], images)[layer]])
-    variance = float(np.var(outputs, dtype="float64"))
-    if not np.isfinite(variance) or variance < 1e-20:
+def _usable(variance):
+    return np.isfinite(variance) and variance >= 1e-20
+
+
+def _check(variance, layer):
+    if not _usable(variance):
         what = "does not vary" if np.isfinite(variance) else "is not finite"
         raise ValueError(
-            f"lsuv: expected the output of every layer to vary over the images, but that of {layer.path} {what} "
-            f"(variance {variance:.3g}, {outputs.size} values). Its input is dead, or the images are all alike: look "
-            "at the layers before it and at the images' range."
+            f"lsuv: the output of {layer.path} {what} over these images (variance {variance:.3g}), and cannot be "
+            "scaled. Expected images in the model's range that differ, and no dead layer before it."
         )
+
+
+def _variance(arrays, layer):
+    variance = float(np.var(np.concatenate([array.ravel() for array in arrays]), dtype="float64"))
+    _check(variance, layer)
     return variance
 
 
-def _outputs(model, layers, images) -> dict[keras.layers.Layer, list[np.ndarray]]:
-    """What `layers` give before their activation, by layer in the order of the forward pass, for each of their uses."""
+def _pass(model, layers, images, change=None) -> dict[keras.layers.Layer, list[np.ndarray]]:
+    """What `layers` give before their activation, by layer in the order of the forward pass, for each of their uses.
+
+    `change(layer, x, array)` may replace what the activation receives.
+    """
     seen: dict[keras.layers.Layer, list[np.ndarray]] = {}
+
+    def record(layer, x):
+        array = ops.convert_to_numpy(ops.cast(x, "float32"))
+        seen.setdefault(layer, []).append(array)
+        return x if change is None else change(layer, x, array)
+
     with contextlib.ExitStack() as stack:
         for layer in layers:
-            stack.enter_context(_watched(layer, lambda x, layer=layer: seen.setdefault(layer, []).append(x)))
+            stack.enter_context(_watched(layer, record))
         model(images, training=False)
     return seen
 
 
 @contextlib.contextmanager
-def _watched(layer: keras.layers.Layer, record: Callable[[np.ndarray], Any]) -> Iterator[None]:
-    """Within, `layer` hands what its activation receives to `record` as well; Keras calls the linear one, too."""
+def _watched(layer: keras.layers.Layer, record: Callable[[keras.layers.Layer, Tensor], Tensor]) -> Iterator[None]:
+    """Within, `layer` hands what its activation would receive to `record` first; Keras calls a linear one, too."""
     activation = layer.activation
 
     def spy(x: Tensor) -> Tensor:
-        record(ops.convert_to_numpy(ops.cast(x, "float32")))
+        x = record(layer, x)
         return activation(x) if activation is not None else x
 
     layer.activation = spy
