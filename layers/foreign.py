@@ -47,7 +47,7 @@ def _seeded(layer: keras.layers.Layer, seeds: Tensor) -> Iterator[None]:
         return draw
 
     for generator in generators:
-        generator.next = replacement(keras.backend.standardize_dtype(generator.state.dtype))  # type: ignore[method-assign]
+        generator.next = replacement(keras.backend.standardize_dtype(generator.state.dtype))
     try:
         yield
     finally:

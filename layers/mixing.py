@@ -80,9 +80,9 @@ class MixUpCutMix(keras.layers.Layer):
         options = {"data_format": data_format, "dtype": "float32", "seed": 0}  # never drawn from
         self._mixers = []
         if mixup:
-            self._mixers.append(keras.layers.MixUp(mixup, **options))
+            self._mixers.append(keras.layers.MixUp(float(mixup), **options))
         if cutmix:
-            self._mixers.append(keras.layers.CutMix((cutmix, cutmix), **options))
+            self._mixers.append(keras.layers.CutMix((float(cutmix), float(cutmix)), **options))
         self.built = True
 
     def call(self, images: Tensor, labels: Tensor, training: bool | None = True) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """A random choice of transformations for each image, and named pipelines of them."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import keras
 from keras import ops
@@ -13,7 +13,7 @@ from .base import Shape, Tensor, register
 from .foreign import call_with_seed
 from .transforms import COLOURS, FILTERS, GEOMETRY, KERAS, NUMBERS, PIPELINES, VALUES, Draws, Entry
 
-Item = str | tuple[str, float] | keras.layers.Layer
+Item: TypeAlias = str | tuple[str, float] | keras.layers.Layer
 
 LAYERS = 1000  # layers' numbers, by their place, begin here
 
@@ -169,14 +169,19 @@ class RandomTransform(Augmentation):
         return keras.layers.RandomErasing(factor=(share, share), seed=0, dtype="float32", **options)
 
     def build(self, input_shape: Shape) -> None:
-        """Builds the layers among the transforms."""
+        """Builds the layers among the transforms that have something to build."""
         for layer in self._foreign.values():
-            if not layer.built:
+            if not layer.built and type(layer).build is not keras.layers.Layer.build:
                 layer.build(input_shape)
         self.built = True
 
     def draw(self, seeds: Tensor, channels: int) -> Draws:
         """What images with these seeds draw, for whoever wants to know or repeat it."""
+        if not any(known.fits(name, channels) for name in self._entries):
+            raise ValueError(
+                f"RandomTransform: expected images of three channels for {', '.join(self._entries)}, received "
+                f"{channels} ({self.data_format})."
+            )
         return Draws(self._entries, self.count, seeds, channels)
 
     def augment(self, images: Tensor, seeds: Tensor) -> Tensor:
@@ -187,11 +192,6 @@ class RandomTransform(Augmentation):
         batch = ops.cast(images, "float32")  # whatever the policy: squares of 255 are beyond float16
         batch = ops.transpose(batch, (0, 2, 3, 1)) if first else batch
         draws = self.draw(seeds, batch.shape[-1])
-        if not draws.entries:
-            raise ValueError(
-                f"RandomTransform: expected images of three channels for {', '.join(self._entries)}, received shape "
-                f"{tuple(images.shape)} ({self.data_format})."
-            )
         batch = self._named(batch, draws)
         batch = ops.transpose(batch, (0, 3, 1, 2)) if first else batch
         for name, layer in self._foreign.items():

@@ -4,6 +4,7 @@ Each stage applies what was drawn of its names at once: geometry as one resampli
 """
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,8 @@ SIGMA, SHARPEN, BITS, THRESHOLD = 1.0, 1.5, 5.0, 0.5
 NOISE, SALT, DROPOUT, SIDE = 0.1, 0.1, 0.2, 0.5
 
 
-class Pipeline(NamedTuple):
+@dataclass(frozen=True)
+class Pipeline:
     """What a pipeline's name stands for: for each image `count` of `transforms`, and all of `always`."""
 
     transforms: tuple[str | tuple[str, float], ...]
@@ -70,7 +72,7 @@ class Draws:
     """
 
     def __init__(self, entries: dict[str, Entry], count: int, seeds: Tensor, channels: int):
-        self.entries = {name: entry for name, entry in entries.items() if _fits(name, channels)}
+        self.entries = {name: entry for name, entry in entries.items() if fits(name, channels)}
         self.index = {name: index for index, name in enumerate(self.entries)}
         numbers = np.array([entry.number for entry in self.entries.values()], "int32")
         self._seeds = fold(ops.expand_dims(seeds, 1), numbers)
@@ -110,7 +112,8 @@ class Draws:
         return self._draws[:, self.index[name], 1 + at]
 
 
-def _fits(name: str, channels: int) -> bool:
+def fits(name: str, channels: int) -> bool:
+    """Whether a transformation is drawn for images of so many channels."""
     return channels > 1 if name == "whitening" else channels == CHANNELS.get(name, channels)
 
 
