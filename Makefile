@@ -19,7 +19,7 @@ TORCH ?= torch
 # oneDNN and TensorFlow greet on stderr otherwise
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: venv demo test test-all lint types wheel torch oracle verify-demo pictures clean
+.PHONY: venv demo test test-all lint types wheel torch oracle verify-demo pictures mutants clean
 
 venv: .venv/ready
 
@@ -77,6 +77,10 @@ oracle: .venv-oracle/ready wheel
 # the pictures of docs/layers.md
 pictures: venv
 	@$(PY) docs/pictures.py
+
+# formulas changed on purpose: a test must fail for each
+mutants: venv
+	@$(PY) tests/tools/mutants.py
 
 # the accuracy and the time that README and the recipe state
 verify-demo: venv
