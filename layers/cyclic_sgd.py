@@ -42,8 +42,8 @@ class CyclicSGD(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        schedule: float | Schedule,
-        momentum_schedule: float | Schedule = 0.9,
+        schedule: Any,
+        momentum_schedule: Any = 0.9,
         nesterov: bool = False,
         name: str = "cyclic_sgd",
         **kwargs: Any,

@@ -1,10 +1,7 @@
 """An optimizer that can hold variables still, exactly, and let them go again without recompiling."""
 
 import copy
-import difflib
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Self
 
 import keras
@@ -12,17 +9,7 @@ import numpy as np
 from keras import ops
 
 from .base import Tensor, register
-
-AVERAGE = "_model_variables_moving_average"
-
-
-@dataclass
-class _Held:
-    """A trainable variable and the optimizer's variables that belong to it, in an object that Keras does not track."""
-
-    variable: keras.Variable
-    slots: list[keras.Variable]
-    averages: list[keras.Variable]
+from .slots import held_by, match, path_of, patterns_of
 
 
 @register
@@ -93,7 +80,7 @@ class Freezable(keras.optimizers.Optimizer):
         self._lock = False  # Keras asks for it before anything else is set
         self.inner_optimizer = optimizer
         super().__init__(learning_rate=0.0, name=name)
-        self._pending = _patterns(freeze)
+        self._pending = patterns_of(freeze)
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Makes the inner optimizer's variables and the gates, all open but those frozen before."""
@@ -101,8 +88,8 @@ class Freezable(keras.optimizers.Optimizer):
             return
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
-        self._held = tuple(_held(self.inner_optimizer, variables))  # of objects, not of variables: nothing is tracked
-        start = _match(self._pending, [_path(variable) for variable in variables])
+        self._held = tuple(held_by(self.inner_optimizer, variables))  # of objects, not of variables: nothing is tracked
+        start = match(self._pending, [path_of(variable) for variable in variables])
         self._gates = self.add_variable(
             (len(variables),),
             # a copy: JAX and PyTorch may share NumPy's memory
@@ -138,17 +125,17 @@ class Freezable(keras.optimizers.Optimizer):
         """The paths of the frozen variables, in the optimizer's order."""
         if not self.built:
             return []
-        return [_path(held.variable) for held, shut in zip(self._held, self._read(), strict=True) if shut]
+        return [path_of(held.variable) for held, shut in zip(self._held, self._read(), strict=True) if shut]
 
     def _set(self, patterns, shut):
-        patterns = _patterns(patterns)
+        patterns = patterns_of(patterns)
         if not self.built:
             if not shut and patterns != ("",):
                 raise ValueError("Freezable.thaw: expected no patterns before the optimizer is built.")
             self._pending = (*self._pending, *patterns) if shut else ()
             return []
-        paths = [_path(held.variable) for held in self._held]
-        chosen, gates = _match(patterns, paths), self._read()
+        paths = [path_of(held.variable) for held in self._held]
+        chosen, gates = match(patterns, paths), self._read()
         gates[chosen] = shut
         self._gates.assign(gates)
         return [path for path, hit in zip(paths, chosen, strict=True) if hit]
@@ -253,76 +240,6 @@ class Freezable(keras.optimizers.Optimizer):
         config = copy.deepcopy(config)  # Keras writes into an optimizer's
         inner = keras.saving.deserialize_keras_object(config.pop("optimizer"), custom_objects=custom_objects)
         return cls(inner, **config)
-
-
-def _path(variable: Any) -> str:
-    return getattr(variable, "path", None) or variable.name.split(":")[0]  # of a tf.Variable
-
-
-def _patterns(patterns: str | Sequence[str]) -> tuple[str, ...]:
-    patterns = (patterns,) if isinstance(patterns, str) else patterns
-    if not isinstance(patterns, list | tuple) or not all(isinstance(pattern, str) for pattern in patterns):
-        raise ValueError(f"Freezable: expected patterns to be a string or a list of strings, received {patterns!r}.")
-    for pattern in patterns:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"Freezable: expected a regular expression, received {pattern!r}: {error}.") from error
-    return tuple(patterns)
-
-
-def _match(patterns: Sequence[str], paths: list[str]) -> np.ndarray:
-    """Which of `paths` match a pattern; raises for a pattern that matches none."""
-    chosen = np.zeros(len(paths), bool)
-    for pattern in patterns:
-        hits = np.array([re.search(pattern, path) is not None for path in paths], bool)
-        if not hits.any():
-            near = difflib.get_close_matches(pattern, paths, 5, cutoff=0.3) or paths[:5]
-            raise ValueError(
-                f"Freezable: expected a pattern of the path of a trainable variable, received {pattern!r}, which "
-                f"matches none of {len(paths)}. Near it: {', '.join(near)}."
-            )
-        chosen |= hits
-    return chosen
-
-
-def _parts(optimizer: keras.optimizers.Optimizer) -> Iterator[keras.optimizers.Optimizer]:
-    """An optimizer, and those that it is made of (`keras.optimizers.MultiOptimizer`)."""
-    yield optimizer
-    for value in vars(optimizer).values():
-        for item in value if isinstance(value, list) else ():
-            if isinstance(item, keras.optimizers.Optimizer):
-                yield from _parts(item)
-
-
-def _held(optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]) -> list[_Held]:
-    """Which of the optimizer's variables belong to which of the model's.
-
-    Keras's optimizers keep their slots in lists in the order of the variables they were built with, None where a
-    variable has none. What is in no such list must be a single number for all variables, such as the iterations.
-    """
-    found = [_Held(variable, [], []) for variable in variables]
-    places = {optimizer._var_key(variable): n for n, variable in enumerate(variables)}
-    known = {id(variable) for variable in optimizer.variables}
-    assigned = set()
-    for part in _parts(optimizer):
-        own = part._trainable_variables
-        for name, value in vars(part).items():
-            slots = value if isinstance(value, list) and len(value) == len(own) else []
-            if name in ("_variables", "_trainable_variables") or not all(s is None or id(s) in known for s in slots):
-                continue
-            for variable, slot in zip(own, slots, strict=False):
-                if slot is not None and id(slot) not in assigned:
-                    assigned.add(id(slot))
-                    held = found[places[optimizer._var_key(variable)]]
-                    (held.averages if name == AVERAGE else held.slots).append(slot)
-    lost = [v.path for v in optimizer.variables if id(v) not in assigned and len(v.shape) > 0]
-    if lost:
-        raise ValueError(
-            f"Freezable: cannot tell to which variables of the model {', '.join(lost)} of {type(optimizer).__name__} "
-            "belong. Expected an optimizer that keeps its slots in lists, in the order of the model's variables."
-        )
-    return found
 
 
 def _masked(grad: Tensor, gate: Tensor | None) -> Tensor:

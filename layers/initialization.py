@@ -23,7 +23,7 @@ POLICIES: dict[str, tuple[Any, Any]] = {
     "zeros": ("zeros", "zeros"),
 }
 
-Initializer = str | keras.initializers.Initializer
+Initializer = Any  # a keras.initializers.Initializer or its name
 
 
 def initialize(

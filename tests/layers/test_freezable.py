@@ -384,7 +384,8 @@ def test_several_optimizers_in_one():
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute")
-def test_two_replicas():
+@pytest.mark.parametrize("names", [["kept", "cyclic"], pytest.param(["momentum", "adamw"], marks=pytest.mark.slow)])
+def test_two_replicas(names):
     """Under MirroredStrategy: the same bits while frozen, and the losses of one device.
 
     In a process of its own: strategies of one process share the keys of their collective operations, and with them the
@@ -392,14 +393,16 @@ def test_two_replicas():
     """
     folder = pathlib.Path(__file__).parent
     code = f"import sys; sys.path[:0] = [{str(folder.parent)!r}, {str(folder)!r}]\n"
-    assert python(code + "import conftest, test_freezable; test_freezable.check_two_replicas()").endswith("done\n")
+    assert python(code + f"import conftest, test_freezable; test_freezable.check_two_replicas({names})").endswith(
+        "done\n"
+    )
 
 
-def check_two_replicas():
+def check_two_replicas(names):
     import tensorflow as tf
 
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    for name in ("momentum", "adamw", "kept", "cyclic"):
+    for name in names:
         losses = []
         for scope in (strategy.scope, contextlib.nullcontext):
             with scope():
@@ -417,7 +420,7 @@ def check_two_replicas():
                 everything = [*model.trainable_variables, *model.optimizer.variables]
                 held = [v for v in everything if any(word in v.path.replace("/", "_") for word in words)]
                 before = [replicas(v) for v in held]
-                losses[-1] += model.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0).history["loss"]
+                losses[-1] += model.fit(X, Y, batch_size=16, shuffle=False, verbose=0).history["loss"]
                 assert not pattern or len(held) > len(words)
                 for variable, values in zip(held, before, strict=True):
                     assert not any(moved(values, replicas(variable))), variable.path

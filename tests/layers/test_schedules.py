@@ -38,6 +38,13 @@ def test_cyclical_published_vectors(mode, gamma):
     np.testing.assert_allclose([float(made(step)) for step in STEPS], TABLE[mode, gamma], rtol=2e-6)
 
 
+def test_exp_range_is_tensorflow_addons():
+    # make oracle: tfa.optimizers.ExponentialCyclicalLearningRate(.001, .006, 2000., gamma=.99994) at STEPS, under
+    # tensorflow-addons 0.23.0
+    kept = [0.001, 0.0033544074, 0.0054345862, 0.0030881641, 0.001, 0.0044883438, 0.001, 0.003744009]
+    np.testing.assert_allclose(numpy(CyclicalLR(0.001, 0.006, 2000, "exp_range", 0.99994)(STEPS)), kept, rtol=2e-6)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 3_000_000),

@@ -2,8 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from convcraft.training import Common, common
-from convcraft.training.optimize import learning_rate, optimizer, schedule
+from convcraft.layers import CyclicalLR, CyclicSGD, Freezable, OneCycle
+from convcraft.training import Common, check, common, exponential_decay, linear_scaled, sqrt_scaled, step_decay
+from convcraft.training.optimize import innermost, learning_rate, optimizer, schedule
 
 STEPS = 100
 
@@ -101,3 +102,126 @@ def test_the_first_data_set_at_hand_is_taken(tmp_path, monkeypatch, capsys):
     assert common.resolve(Common(data="photos")).data == str(tmp_path / "here" / "photos"), "paths become absolute"
     (tmp_path / "photos").mkdir()
     assert common.resolve(Common(data="photos")).data == "photos", "in CONVCRAFT_DATA it is a name"
+
+
+def triangle(t, cycles):
+    """Of height 1: up and down `cycles` times while t goes from 0 to 1."""
+    return 1 - abs(2 * ((t * cycles) % 1) - 1)
+
+
+@pytest.mark.parametrize(
+    "kind, height",
+    [
+        ("triangular", lambda t: 1.0),
+        ("triangular2", lambda t: 0.5 ** int(t * 3)),
+        ("exp_range", lambda t: 0.01**t),
+    ],
+)
+def test_cyclical_schedules_end_with_a_cycle(kind, height):
+    """24 epochs are three cycles, from a quarter of the rate to the rate."""
+    made = schedule(Common(learning_rate=0.1, schedule=kind, epochs=24), 600)
+    assert isinstance(made, CyclicalLR) and made.step_size == 100
+    for step in range(0, 600, 7):
+        expected = 0.025 + 0.075 * triangle(step / 600, 3) * height(step / 600)
+        assert float(made(step)) == pytest.approx(expected, rel=1e-5), step
+    assert float(made(600)) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("epochs, steps", [(1, 1), (1, 7), (3, 100), (10, 211), (90, 90 * 17), (200, 78200)])
+def test_no_cycle_begins_within_the_last_steps(epochs, steps):
+    made = schedule(Common(schedule="triangular", epochs=epochs), steps)
+    cycles = max(1, round(epochs / 8))
+    assert 2 * made.step_size * cycles >= steps > 2 * (made.step_size - 1) * cycles
+    if epochs >= 4:
+        assert 2 <= epochs / (2 * cycles) <= 10, "the paper's 2 to 10 epochs"
+
+
+def test_onecycle_is_ours():
+    made = schedule(Common(learning_rate=0.1, schedule="onecycle"), 100)
+    assert isinstance(made, OneCycle)
+    assert [round(float(made(step)), 6) for step in (0, 29, 99)] == [0.004, 0.1, 0.0]
+
+
+@pytest.mark.parametrize("kind", ["momentum", "nesterov"])
+def test_onecycle_cycles_the_momentum(kind):
+    made = optimizer(Common(optimizer=kind, schedule="onecycle", weight_decay=0.1), 100)
+    assert isinstance(made, CyclicSGD)
+    assert made.nesterov == (kind == "nesterov") and made.weight_decay == 0.1
+    assert [round(float(made.momentum_schedule(step)), 4) for step in (0, 29, 99)] == [0.95, 0.85, 0.95]
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", "rmsprop", "adagrad"])
+def test_onecycle_with_optimizers_without_a_momentum_to_cycle(kind):
+    made = optimizer(Common(optimizer=kind, schedule="onecycle"), 100)
+    assert not isinstance(made, CyclicSGD) and isinstance(made._learning_rate, OneCycle)
+
+
+def dense(made):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(made, "mse", jit_compile=False)
+    return model
+
+
+@pytest.mark.parametrize("wrap", [Freezable, lambda made: keras.optimizers.LossScaleOptimizer(Freezable(made))])
+def test_the_rate_is_the_innermost_optimizers(wrap):
+    plain = keras.optimizers.SGD(0.25)
+    model = dense(wrap(plain))
+    assert innermost(model.optimizer) is plain
+    assert learning_rate(model) == 0.25
+
+
+PLATEAU = keras.callbacks.ReduceLROnPlateau()
+
+
+@pytest.mark.parametrize("callback", [PLATEAU, keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)])
+@pytest.mark.parametrize("wrap", [lambda made: made, Freezable])
+def test_a_callback_that_sets_the_rate_needs_a_plain_one(callback, wrap):
+    """Keras raises at the end of the first plateau, in the middle of training."""
+    model = dense(wrap(keras.optimizers.SGD(CyclicalLR(0.1, 0.2, 5))))
+    with pytest.raises(ValueError, match=f"either a schedule or {type(callback).__name__}.*follows CyclicalLR"):
+        check.fits_schedule(model, [keras.callbacks.History(), callback])
+    check.fits_schedule(model, [keras.callbacks.History()])
+    check.fits_schedule(dense(wrap(keras.optimizers.SGD(0.1))), [callback])
+
+
+@pytest.mark.parametrize("divide_by", [2, 5, 10])
+def test_step_decay_is_the_formula(divide_by):
+    made = step_decay(0.01, steps_per_epoch=30, every=10, divide_by=divide_by)
+    for step in range(0, 1500, 50):
+        assert float(made(step)) == pytest.approx(0.01 / divide_by ** (step // 300), rel=1e-5), step
+    assert type(made) is keras.optimizers.schedules.ExponentialDecay
+
+
+def test_exponential_decay_is_the_formula():
+    made = exponential_decay(0.1, 200, final=0.05)
+    for step in range(0, 400, 30):
+        assert float(made(step)) == pytest.approx(0.1 * 0.05 ** (step / 200), rel=1e-5), step
+
+
+def test_scaling_by_batch_size_is_printed(capsys):
+    assert linear_scaled(0.1, 64) == pytest.approx(0.025)
+    assert sqrt_scaled(0.1, 64) == pytest.approx(0.05)
+    assert linear_scaled(0.1, 64, base=32) == pytest.approx(0.2)
+    assert capsys.readouterr().out.splitlines() == [
+        "Learning rate 0.1 at batch size 256, scaled linearly to 0.025 at 64.",
+        "Learning rate 0.1 at batch size 256, scaled by the square root to 0.05 at 64.",
+        "Learning rate 0.1 at batch size 32, scaled linearly to 0.2 at 64.",
+    ]
+    assert learning_rate(dense(optimizer(Common(batch_size=4096, schedule="constant", learning_rate=0.1), 10))) == (
+        pytest.approx(0.1)
+    ), "off by default"
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: step_decay(0.1, 0), "step_decay: expected steps_per_epoch to be positive, received 0"),
+        (lambda: step_decay(0.1, 10, divide_by=0.5), "divide_by above 1"),
+        (lambda: exponential_decay(0.1, 10, final=1.0), "final above 0 and below 1"),
+        (lambda: linear_scaled(0.1, 0), "linear_scaled: expected batch_size"),
+        (lambda: sqrt_scaled(float("nan"), 1), "sqrt_scaled: expected learning_rate"),
+    ],
+)
+def test_bad_schedules(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
