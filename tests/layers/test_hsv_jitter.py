@@ -123,7 +123,7 @@ def test_defaults_are_those_of_the_list_of_tricks(monkeypatch):
 def test_one_draw_for_all_pixels_of_an_image():
     x = np.repeat(draw((5, 1, 1, 3), low=0, high=255), 12, axis=1).reshape(5, 4, 3, 3)
     y = numpy(HSVJitter(seed=1)(x))
-    np.testing.assert_array_equal(y, np.broadcast_to(y[:, :1, :1], y.shape))
+    np.testing.assert_allclose(y, np.broadcast_to(y[:, :1, :1], y.shape), rtol=1e-5, atol=1e-3)
     assert np.abs(y - x).max() > 1
 
 
@@ -141,7 +141,7 @@ def test_channels_first_equals_channels_last():
     x = draw((4, 5, 6, 3), low=0, high=255)
     last = numpy(HSVJitter().transform(x, 3))
     first = numpy(HSVJitter(data_format="channels_first").transform(np.moveaxis(x, -1, 1), 3))
-    np.testing.assert_array_equal(np.moveaxis(first, 1, -1), last)
+    np.testing.assert_allclose(np.moveaxis(first, 1, -1), last, rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 4, 1), (2, 4, 4, 4)])
@@ -169,7 +169,8 @@ def test_any_image_stays_within_the_range(dtype, size, first, seed, fill):
     assert ((y >= 0) & (y <= 255.001)).all()
     if fill is not None and y.size:
         flat = (np.moveaxis(y, 1, -1) if first else y).reshape(len(y), -1, 3)
-        np.testing.assert_array_equal(flat, np.broadcast_to(flat[:, :1], flat.shape))
+        # vectorized and remaining pixels differ in the last bit
+        np.testing.assert_allclose(flat, np.broadcast_to(flat[:, :1], flat.shape), rtol=1e-5, atol=1e-3)
 
 
 def test_extreme_values_stay_in_their_image():
@@ -184,7 +185,7 @@ def test_extreme_values_stay_in_their_image():
     np.testing.assert_array_equal(y[1:3, 1:], expected[1:3, 1:])
     clipped = broken[2].copy()
     clipped[0, 0] = 255, 0, 255
-    np.testing.assert_array_equal(y[2], numpy(HSVJitter().transform(clipped[None], seeds[2:3]))[0])
+    np.testing.assert_allclose(y[2], numpy(HSVJitter().transform(clipped[None], seeds[2:3]))[0], rtol=1e-5, atol=1e-3)
 
 
 def gradient(function, x):

@@ -101,13 +101,11 @@ def test_adapt_takes_batches_pairs_and_tensors(cls, options, formula):
 @EACH
 def test_a_feature_that_never_varies_becomes_zero(cls, options, formula):
     """Where Keras's Normalization would multiply what is new by ten million."""
-    train = np.full((6, 4, 5, 3), 0.1, "float32") * [1, 7, 1000]
-    if options["axis"] is None:
-        train[:] = 0.1
+    train = np.full((178, 4, 5, 3), 0.1) * ([1, 7.7, 10_001] if options["axis"] else [1, 1, 1])
     layer = cls(**options)
-    layer.adapt(train)
+    layer.adapt(np.split(train, [13, 20, 120, 123]))  # so that the sums' rounding leaves a variance of 1e-25
     np.testing.assert_allclose(numpy(layer(train.astype("float32"))), 0, atol=1e-4)
-    np.testing.assert_allclose(numpy(layer(train.astype("float32") + 1)), 1, atol=1e-4)
+    np.testing.assert_allclose(numpy(layer(train.astype("float32") + 1)), 1, atol=1e-3)
     np.testing.assert_allclose(numpy(layer.inverse(layer(train.astype("float32")))), train, rtol=1e-5)
 
 
