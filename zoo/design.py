@@ -48,14 +48,14 @@ class Design:
         dropout: rate from 0 to 1, where the paper has dropout, else before the logits: after each of `head_layers`,
             or without them on the pooled features.
         dropout_min_units: leaves out dropout after layers of fewer units.
-        drop_path: rate of stochastic depth.
+        drop_path: rate of stochastic depth of the last branch; it rises linearly from 0 at the input.
         freeze: freeze-drop-path's intervals: square uniform reverse.
         width: factor of all widths.
         width_schedule: widths by depth: pyramid flat inverse.
         stem_width: channels of the first convolution, before `width` is applied.
         stem_stride: stride of the first convolution.
-        depth: number of blocks, in place of the variant's.
-        skip_length: convolutions that a shortcut bridges.
+        depth: number of blocks in each stage, in place of the variant's.
+        skip_length: convolutions that a shortcut bridges; as many convolutions in all.
         head_layers: widths of dense layers before the logits, as (512,).
         pooling: before the head: flatten gap (the mean) adaptive (the means of 2x2 tiles).
         preprocessing: the first layers, on raw 0-255 images: paper standardize (the paper's data's mean and deviation)

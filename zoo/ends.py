@@ -1,0 +1,105 @@
+"""The first and the last layers of every architecture: preprocessing, pooling, the classifier."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from convcraft.layers import ClassNames, Whitening
+from convcraft.layers.keras_names import pieces
+
+from .design import Design
+from .parts import Tensor, activate, dropout, kernels_of
+
+
+def dense(x: Tensor, units: int, design: Design, name: str, act: bool = True) -> Tensor:
+    """Dense layer, the head's activation, and dropout where the design asks for it."""
+    wide = units * (pieces(design.head_activation) if act else 1)
+    x = layers.Dense(wide, name=name, **kernels_of(design, design.dense_init))(x)
+    if not act:
+        return x
+    x = activate(x, design.head_activation or "relu", f"{name}_act")
+    return dropout(x, design, f"{name}_dropout", units)
+
+
+def preprocess(
+    x: Tensor,
+    design: Design,
+    mean: Sequence[float],
+    std: Sequence[float],
+    divide: bool = True,
+    squeeze: bool = False,
+) -> Tensor:
+    """The first layers: raw 0-255 images to what the network is trained on.
+
+    Args:
+        x: images.
+        design: its `preprocessing`: "paper" subtracts `mean` and, where the paper does, divides by `std`;
+            "standardize" does both; "squeeze" maps to -1..1; "whitening" (ZCA of the colours) must be adapted to the
+            training images before use, as `training.run` does; "none" leaves the images as they are.
+        mean: of the paper's data by channel, on the 0-255 scale, for RGB; images of other channels use its average.
+        std: their standard deviation, the same way.
+        divide: whether the paper divides by it.
+        squeeze: whether the paper maps to -1..1 instead.
+    """
+    kind = design.preprocessing
+    if kind == "none":
+        return x
+    if kind == "squeeze" or (squeeze and kind == "paper"):
+        return layers.Rescaling(1 / 127.5, -1.0, name="preprocess")(x)
+    if kind == "whitening":
+        return Whitening(name="preprocess", data_format="channels_last")(x)
+    if not divide and kind != "standardize":
+        std = [1.0] * len(mean)
+    if x.shape[-1] != len(mean):
+        grey, deviation = sum(mean) / len(mean), sum(std) / len(std)
+        return layers.Rescaling(1 / deviation, -grey / deviation, name="preprocess")(x)
+    offset = [-m / s for m, s in zip(mean, std, strict=True)]
+    return layers.Rescaling([1 / s for s in std], offset, name="preprocess")(x)
+
+
+def head(
+    x: Tensor, classes: list[str] | int, design: Design, kind: str = "softmax", kernel: int | None = None
+) -> Tensor:
+    """From the last features to the logits.
+
+    Args:
+        x: images of features, channels last.
+        classes: list of class names, or for regression the number of outputs.
+        design: `pooling`, `head_layers`, `head_activation`, `dropout`.
+        kind: "softmax" and "multilabel" (logits, then the class names), "regression", or "none" (pooled features).
+        kernel: where the classifier is a convolution of this size before the pooling, as in SqueezeNet. Its
+            activation is left out for multilabel and regression, whose outputs must be able to be negative.
+    """
+    outputs = len(classes) if isinstance(classes, list) else classes
+    if kind == "none":
+        return pooled(x, design)
+    if kernel is not None:
+        x = dropout(x, design, "head_dropout")
+        kernels = kernels_of(design, design.conv_init, keras.initializers.RandomNormal(stddev=0.01))
+        x = layers.Conv2D(outputs, kernel, name="head", **kernels)(x)
+        if kind == "softmax":
+            x = activate(x, "relu" if pieces(design.activation) > 1 else design.activation, "head_act")
+        x = pooled(x, design)
+    else:
+        x = pooled(x, design)
+        for number, units in enumerate(design.head_layers or (), 1):
+            x = dense(x, units, design, f"head_dense{number}")
+        if not design.head_layers:
+            x = dropout(x, design, "head_dropout", x.shape[-1])
+        x = dense(x, outputs, design, "head", act=False)
+    return x if kind == "regression" else ClassNames(classes, name="class_names")(x)
+
+
+def pooled(x: Tensor, design: Design, grid: int = 2) -> Tensor:
+    """From images of features to vectors: the mean, all of them, or the means of a `grid` of tiles."""
+    kind, sizes = design.pooling, x.shape[1:3]
+    if kind == "flatten":
+        if None in sizes:
+            raise ValueError("Design: pooling='flatten' needs images of a fixed size, received input_shape with None.")
+        return layers.Flatten(name="pool")(x)
+    if kind == "adaptive":
+        if any(size is not None and size < grid for size in sizes):
+            raise ValueError(f"Design: pooling='adaptive' needs {grid}x{grid} features or more, received {sizes}.")
+        return layers.Flatten(name="pool")(layers.AdaptiveAveragePooling2D(grid, name="pool_tiles")(x))
+    return layers.GlobalAveragePooling2D(name="pool")(x)
