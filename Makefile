@@ -50,14 +50,17 @@ wheel: venv
 PYTEST = cd build/elsewhere && PYTHONPATH="$(CURDIR)/$(SITE)" CONVCRAFT_SITE="$(CURDIR)/$(SITE)" \
 	"$(CURDIR)/$(PY)" -m pytest -c "$(CURDIR)/setup.cfg" --rootdir "$(CURDIR)"
 
+# one process a core, a file at a time; conftest.py puts the longest files first
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: lint types wheel
-	@$(PYTEST) "$(CURDIR)/tests" $(ARGS)
+	@$(PYTEST) "$(CURDIR)/tests" $(PARALLEL) $(ARGS)
 
 # every marker that this machine can run; a test that it cannot run is skipped, and says why
 test-all: lint types wheel torch
 	@test -z "$(ORACLE_PYTHON)" || $(MAKE) --no-print-directory .venv-oracle/ready \
 		|| echo "tensorflow-addons cannot be installed here: its tests are skipped."
-	@$(PYTEST) "$(CURDIR)/tests" -m "" $(ARGS)
+	@$(PYTEST) "$(CURDIR)/tests" -m "" $(PARALLEL) $(ARGS)
 
 torch: venv
 	@$(PY) -c 'import torch' 2>/dev/null || $(PIP) $(TORCH) \

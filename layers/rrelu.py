@@ -60,12 +60,25 @@ class RReLU(keras.layers.Layer):
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Applies the activation; see the class."""
         if training:
-            drawn = keras.random.uniform(
-                ops.shape(inputs), self.lower, self.upper, dtype=inputs.dtype, seed=self.seed_generator
-            )
+            drawn = self.lower + (self.upper - self.lower) * self._unit(inputs)
         else:
             drawn = (self.lower + self.upper) / 2
-        return ops.where(inputs >= 0, inputs, inputs / drawn if self.divide else inputs * drawn)
+        slopes = ops.cast(1 / drawn if self.divide else drawn, inputs.dtype)
+        # one product, rather than a choice between two: half the work in the backward pass
+        return inputs * ops.where(inputs >= 0, ops.ones((), inputs.dtype), slopes)
+
+    def _unit(self, inputs: Tensor) -> Tensor:
+        """float32 draws from [0, 1), one an element.
+
+        Drawing is most of this layer's time on a CPU. A random integer serves two channels, 15 bits each: slopes
+        then lie on a grid of 32,768 values.
+        """
+        shape, channels = ops.shape(inputs), inputs.shape[-1] if len(inputs.shape) else None
+        if channels is None or channels % 2:
+            return keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        bits = keras.random.randint((*shape[:-1], channels // 2), 0, 2**30, dtype="int32", seed=self.seed_generator)
+        halves = ops.bitwise_and(bits, 2**15 - 1), ops.right_shift(bits, 15)
+        return ops.concatenate([ops.cast(half, "float32") for half in halves], axis=-1) * 2.0**-15
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Same shape as the input."""

@@ -59,3 +59,12 @@ def _gpu():
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
+
+
+# minutes each: begun first, so that no process is left alone with one of them at the end
+LONG = ("test_backends.py", "test_packaging.py", "test_resume.py", "test_distribute.py", "test_branches.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the longest files first; the others keep their order."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))

@@ -87,6 +87,7 @@ class Run:
         """
         check.fits(model, data)
         check.fits_strategy(model, self.strategy)
+        check.fits_schedule(model, callbacks)
         feed = self._feed(data)
         steps = min(2, feed.steps) if self.config.smoke else feed.steps
         validation = None

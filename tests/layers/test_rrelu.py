@@ -31,14 +31,23 @@ def test_paper_divides_by_five_and_a_half_at_inference():
 
 @pytest.mark.parametrize("layer, divisor", [(RReLU(seed=0), False), (RReLU.paper(3, 8, seed=0), True)])
 def test_training_draws_are_uniform(layer, divisor):
-    slopes = -numpy(layer(-np.ones(100_000, "float32"), training=True))
+    slopes = -numpy(layer(-np.ones((1000, 100), "float32"), training=True)).ravel()
     drawn, low, high = (1 / slopes, 3, 8) if divisor else (slopes, 1 / 8, 1 / 3)
     assert kstest(drawn, uniform(low, high - low).cdf).pvalue > 1e-3
 
 
 def test_one_draw_an_element():
     slopes = numpy(RReLU(seed=0)(-np.ones((4, 8, 8, 16), "float32"), training=True))
-    assert len(np.unique(slopes)) > 0.99 * slopes.size
+    # 4,096 draws from 32,768 values: some 3,850 differ
+    assert len(np.unique(slopes)) > 0.9 * slopes.size
+    first, second = slopes[..., :8].ravel(), slopes[..., 8:].ravel()  # they share random integers, not draws
+    assert abs(np.corrcoef(first, second)[0, 1]) < 4 / np.sqrt(len(first))
+
+
+def test_odd_and_unknown_channels_draw_alike():
+    for shape in ((50_000, 1), (33_333, 3)):
+        slopes = -numpy(RReLU(seed=0)(-np.ones(shape, "float32"), training=True)).ravel()
+        assert kstest(slopes, uniform(1 / 8, 1 / 3 - 1 / 8).cdf).pvalue > 1e-3
 
 
 def test_positive_and_special_values_pass():

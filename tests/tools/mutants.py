@@ -18,7 +18,7 @@ MUTANTS = [
     ("layers/fancy_pca.py", "ops.sqrt(eigenvalues) if sqrt", "eigenvalues if sqrt", "test_fancy_pca"),
     ("layers/hsv_jitter.py", "ops.log(factor[0])", "ops.log(factor[1])", "test_hsv_jitter"),
     ("layers/whitening.py", "ops.sqrt(values + self.eps)", "ops.sqrt(values) + self.eps", "test_whitening"),
-    ("layers/rrelu.py", "inputs / drawn if self.divide", "inputs * drawn if self.divide", "test_rrelu"),
+    ("layers/rrelu.py", "1 / drawn if self.divide", "drawn if self.divide", "test_rrelu"),
     ("layers/rrelu.py", "drawn = (self.lower + self.upper) / 2", "drawn = self.lower", "test_rrelu"),
     ("layers/drop_path.py", "inputs / (1 - self.rate)", "inputs", "test_drop_path"),
     (

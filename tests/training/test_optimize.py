@@ -1,7 +1,10 @@
+import pathlib
+
 import keras
 import numpy as np
 import pytest
 
+from convcraft import training
 from convcraft.layers import CyclicalLR, CyclicSGD, Freezable, OneCycle
 from convcraft.training import Common, check, common, exponential_decay, linear_scaled, sqrt_scaled, step_decay
 from convcraft.training.optimize import innermost, learning_rate, optimizer, schedule
@@ -225,3 +228,13 @@ def test_scaling_by_batch_size_is_printed(capsys):
 def test_bad_schedules(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_run_refuses_a_schedule_beside_a_callback_that_sets_the_rate(tmp_path):
+    """Before training, and before anything is written over."""
+    text = pathlib.Path(__file__).with_name("tiny_recipe.py").read_text("utf-8")
+    recipe = tmp_path / "both_rates.py"
+    recipe.write_text(text.replace("[DieAt(), stopper]", "[keras.callbacks.ReduceLROnPlateau()]"), "utf-8")
+    with pytest.raises(ValueError, match="either a schedule or ReduceLROnPlateau"):
+        training.run(recipe, {"output": str(tmp_path / "run")})
+    assert not (tmp_path / "run" / "checkpoint" / "state.npz").exists()
