@@ -44,8 +44,13 @@ def seeded():
     keras.utils.set_random_seed(0)
 
 
+# minutes each: begun first, so that no process is left alone with one of them at the end
+LONG = ("test_backends.py", "test_packaging.py", "test_resume.py", "test_distribute.py", "test_branches.py")
+
+
 def pytest_collection_modifyitems(items):
-    """What a machine cannot run is skipped, saying why."""
+    """The longest files come first; what a machine cannot run is skipped, saying why."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
     for item in items:
         if item.get_closest_marker("gpu") and not _gpu():
             item.add_marker(pytest.mark.skip(reason="needs a GPU"))
@@ -59,12 +64,3 @@ def _gpu():
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
-
-
-# minutes each: begun first, so that no process is left alone with one of them at the end
-LONG = ("test_backends.py", "test_packaging.py", "test_resume.py", "test_distribute.py", "test_branches.py")
-
-
-def pytest_collection_modifyitems(items):
-    """Puts the longest files first; the others keep their order."""
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
