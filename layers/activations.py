@@ -41,6 +41,7 @@ def activation(kind: str, **kwargs: Any) -> keras.layers.Layer:
     | rrelu rrelu_paper | random slope in training, see `RReLU`: fixed at 11/48 or 2/11 otherwise |
     | elu selu | e^x - 1; `elu0.5` is .5 (e^x - 1); selu scaled to keep mean and variance |
     | gelu silu softplus sigmoid tanh linear | Keras's |
+    | relu6 hard_silu | min(max(x, 0), 6), and x times that of x + 3, over 6: of MobileNet V1 and V2, and of V3 |
     | softplus_log2 | log(1 + e^x) - log 2, for all x |
     | scaled_tanh | 1.73 tanh(2x/3), for all x |
     | maxout | the larger of two channels, half as many come out; `maxout3`: of three |

@@ -10,6 +10,7 @@ from typing import Any
 
 ACTIVATIONS = (
     "relu",
+    "relu6",
     "leaky",
     "very_leaky",
     "prelu",
@@ -20,6 +21,7 @@ ACTIVATIONS = (
     "selu",
     "gelu",
     "silu",
+    "hard_silu",
     "softplus",
     "softplus_log2",
     "sigmoid",

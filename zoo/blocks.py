@@ -14,7 +14,7 @@ from convcraft.layers.keras_names import pieces
 
 from .design import Design
 from .ends import dense, head, pooled, preprocess
-from .parts import Tensor, activate, dropout, kernels_of, normalize, scaled
+from .parts import Tensor, activate, dropout, kernels_of, normalize, scaled, shifts, without_lrn
 
 # those of `ends` and `parts` among them: an architecture needs no other module
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "bottleneck",
     "conv",
     "dense",
+    "depthwise",
     "downsample",
     "drop_path",
     "dropout",
@@ -36,14 +37,16 @@ __all__ = [
     "preprocess",
     "scaled",
     "separable",
+    "shifts",
     "stem",
+    "without_lrn",
 ]
 
 
 def conv(
     x: Tensor,
     filters: int,
-    kernel: int,
+    kernel: int | tuple[int, int],
     stride: int,
     design: Design,
     name: str,
@@ -54,32 +57,35 @@ def conv(
     groups: int = 1,
     norm: bool | dict[str, Any] = True,
     bias: bool | None = None,
+    rate: float = 0.0,
 ) -> Tensor:
     """Convolution, normalization and activation, in the design's order.
 
     Args:
         x: images, channels last.
         filters: number of channels before the design's `width` is applied.
-        kernel: size; the design's `kernel_size` replaces 3.
+        kernel: size, or (height, width) for a stride of 1; the design's `kernel_size` replaces 3.
         stride: step. With "same" padding it pads both sides alike, as PyTorch and Caffe do, where Keras would pad
             only the end.
         design: the design.
         name: of the convolution.
         pool: None, or arguments for `downsample`: pooling inside the block, before or after the activation.
         act: whether there is an activation.
-        padding: "same" or "valid".
+        padding: "same", "valid", or "keras": the same number of pixels as "same", where Keras puts them.
         groups: of the convolution.
         norm: whether there is a normalization; or arguments for it, as {"epsilon": 1e-3}.
         bias: whether the convolution has one; None: unless a normalization follows at once.
+        rate: of dropout between the convolution and what follows, as in FractalNet.
     """
     filters = scaled(filters, design)
     kernel = design.kernel_size if kernel == 3 and design.kernel_size else kernel
     wide = filters * (pieces(design.activation) if act else 1)  # for maxout, which gives out `filters`
-    if padding == "same" and stride > 1 and kernel > 1:
+    if padding == "same" and stride > 1 and isinstance(kernel, int) and kernel > 1:
         x = layers.ZeroPadding2D((kernel - 1) // 2, name=f"{name}_pad")(x)
         padding = "valid"
+    padding = "same" if padding == "keras" else padding
     if bias is None:  # the normalization's offset stands in for it, unless an activation comes between them
-        bias = not norm or design.normalization in (None, "none") or (act and design.norm_position == "after")
+        bias = not norm or not shifts(design.normalization) or (act and design.norm_position == "after")
     x = _convolve(x, wide, kernel, stride, design, name, padding, groups, bias)
 
     def level(x):
@@ -97,6 +103,7 @@ def conv(
     if pool is not None:
         first = act and design.pool_position == "before"
         steps.insert(steps.index(bend) if first else len(steps), pooling)
+    x = layers.Dropout(rate, name=f"{name}_dropout")(x) if rate else x
     for step in steps:
         x = step(x)
     return x
@@ -105,27 +112,63 @@ def conv(
 def _convolve(x, filters, kernel, stride, design, name, padding, groups, bias):
     kernels = kernels_of(design, design.conv_init)
     shared = {"padding": padding, "use_bias": bias, "groups": groups}
-    kind = design.conv if kernel > 1 else None
+    kind = design.conv if kernel != 1 else None
     if kind == "separable":
-        depthwise = {key.replace("kernel", "depthwise", 1): value for key, value in kernels.items()}
-        if isinstance(design.kernel_constraint, MaxNorm):
-            depthwise["depthwise_constraint"] = design.kernel_constraint.depthwise()
-        x = layers.DepthwiseConv2D(
-            kernel,
-            stride,
-            padding=padding,
-            use_bias=False,
-            name=f"{name}_depthwise",
-            **depthwise,
-        )(x)
+        x = _convolve_depthwise(x, kernel, stride, design, f"{name}_depthwise", padding, False)
         return layers.Conv2D(filters, 1, name=name, **shared, **kernels)(x)
-    if kind == "factored":
+    if kind == "factored" and isinstance(kernel, int):
         row = {**shared, "use_bias": False}  # the column's does
         x = layers.Conv2D(filters, (1, kernel), (1, stride), name=f"{name}_row", **row, **kernels)(x)
         return layers.Conv2D(filters, (kernel, 1), (stride, 1), name=name, **shared, **kernels)(x)
     if kind == "grouped" and groups == 1 and filters % 2 == 0 and x.shape[-1] % 2 == 0:
         shared["groups"] = 2
     return layers.Conv2D(filters, kernel, stride, name=name, **shared, **kernels)(x)
+
+
+def _convolve_depthwise(x, kernel, stride, design, name, padding, bias):
+    kernels = {key.replace("kernel", "depthwise", 1): v for key, v in kernels_of(design, design.conv_init).items()}
+    if isinstance(design.kernel_constraint, MaxNorm):
+        kernels["depthwise_constraint"] = design.kernel_constraint.depthwise()
+    return layers.DepthwiseConv2D(kernel, stride, padding=padding, use_bias=bias, name=name, **kernels)(x)
+
+
+def depthwise(
+    x: Tensor,
+    kernel: int,
+    stride: int,
+    design: Design,
+    name: str,
+    *,
+    padding: str = "same",
+    norm: dict[str, Any] | None = None,
+) -> Tensor:
+    """One kernel a channel, normalization and activation, in the design's order; no maxout, which needs more channels.
+
+    Args:
+        x: images, channels last.
+        kernel: size; the design's `kernel_size` replaces 3.
+        stride: step.
+        design: the design.
+        name: of the convolution.
+        padding: with a stride above 1: "same" on both sides alike, "keras" where Keras puts it, "end" the same at
+            every size: one pixel more at the end, as Keras pads an even size.
+        norm: arguments for the normalization.
+    """
+    kernel = design.kernel_size if kernel == 3 and design.kernel_size else kernel
+    if stride > 1 and kernel > 1 and padding != "keras":
+        start = (kernel - 2) // 2 if padding == "end" else (kernel - 1) // 2
+        pads = (start, (kernel - 1) // 2)
+        x, padding = layers.ZeroPadding2D((pads, pads), name=f"{name}_pad")(x), "valid"
+    else:
+        padding = "same"
+    kind = design.activation if pieces(design.activation) == 1 else None
+    last = design.norm_position == "after" and kind is not None
+    bias = last or not shifts(design.normalization)
+    x = _convolve_depthwise(x, kernel, stride, design, name, padding, bias)
+    if last:
+        x = activate(x, kind, f"{name}_act")
+    x = normalize(x, design.normalization, f"{name}_norm", **(norm or {}))
+    return x if last else activate(x, kind, f"{name}_act")
 
 
 def stem(
@@ -224,20 +267,7 @@ def separable(x: Tensor, filters: int, kernel: int, stride: int, design: Design,
         name: of the 1x1 convolution; the depthwise one adds `_depthwise`.
         act: whether there is an activation at the end.
     """
-    kernel = design.kernel_size if kernel == 3 and design.kernel_size else kernel
-    padding = "same"
-    if stride > 1 and kernel > 1:
-        x, padding = layers.ZeroPadding2D((kernel - 1) // 2, name=f"{name}_depthwise_pad")(x), "valid"
-    middle = design.activation if pieces(design.activation) == 1 else None
-    x = layers.DepthwiseConv2D(
-        kernel,
-        stride,
-        padding=padding,
-        use_bias=design.normalization in (None, "none"),
-        name=f"{name}_depthwise",
-        **{key.replace("kernel", "depthwise", 1): value for key, value in kernels_of(design, design.conv_init).items()},
-    )(x)
-    x = activate(normalize(x, design.normalization, f"{name}_depthwise_norm"), middle, f"{name}_depthwise_act")
+    x = depthwise(x, kernel, stride, design, f"{name}_depthwise")
     return conv(x, filters, 1, 1, design, name, act=act)
 
 

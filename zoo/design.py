@@ -6,7 +6,7 @@ from typing import Any
 
 from convcraft.layers.keras_names import ACTIVATIONS, parse
 
-NORMALIZATIONS = ("batch", "layer", "group", "instance", "none")
+NORMALIZATIONS = ("batch", "layer", "group", "instance", "lrn", "lrn_caffe", "none")
 
 # A knob that does nothing on its own: the other that it acts on.
 NEEDS = {"norm_position": "normalization", "head_activation": "head_layers", "dropout_min_units": "dropout"}
@@ -28,11 +28,12 @@ class Design:
     A knob that a family cannot honour is an error that says why; `zoo.info(name).knobs` lists those it can.
 
     Attributes:
-        activation: relu leaky (slope .01) very_leaky (1/3) prelu (.25 at the start) prelu0.1 rrelu rrelu_paper elu selu
-            gelu silu softplus softplus_log2 sigmoid tanh scaled_tanh maxout (two pieces, doubling the convolution
-            before it) linear, or one with another number, as leaky0.2, elu0.5 and maxout3; see `layers.activation`.
+        activation: relu relu6 leaky (slope .01) very_leaky (1/3) prelu (.25 at the start) prelu0.1 rrelu rrelu_paper
+            elu selu gelu silu hard_silu softplus softplus_log2 sigmoid tanh scaled_tanh maxout (two pieces, doubling
+            the convolution before it) linear, or one with another number, as leaky0.2, elu0.5 and maxout3; see `layers.activation`.
         head_activation: the same, of the dense layers before the logits.
-        normalization: batch layer group (8 channels a group) instance none.
+        normalization: batch layer group (8 channels a group) instance lrn (local response normalization, AlexNet's
+            constants; lrn_caffe has those of Caffe's AlexNet and GoogLeNet) none.
         norm_position: normalization "before" or "after" the activation.
         pool_position: pooling "before" or "after" the activation.
         transition: how the resolution falls: max avg max+avg stride concat (pooling and strided convolution).

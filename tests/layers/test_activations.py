@@ -30,6 +30,7 @@ SELU = 1.0507009873554805, 1.6732632423543772
 # At inference, in float64; facts.md, sections 4, 8 and 14.
 FORMULAS = {
     "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
     "leaky": lambda x: np.where(x > 0, x, x / 100),
     "leaky0.2": lambda x: np.where(x > 0, x, x / 5),
     "very_leaky": lambda x: np.maximum(x, x / 3),
@@ -43,6 +44,7 @@ FORMULAS = {
     "selu": lambda x: SELU[0] * np.where(x > 0, x, SELU[1] * np.expm1(np.minimum(x, 0))),
     "gelu": lambda x: x * norm.cdf(x),
     "silu": lambda x: x * expit(x),
+    "hard_silu": lambda x: x * np.clip(x + 3, 0, 6) / 6,
     "softplus": lambda x: np.logaddexp(0, x),
     "softplus_log2": lambda x: np.logaddexp(0, x) - np.log(2),
     "sigmoid": expit,
@@ -61,7 +63,7 @@ def test_every_name_has_a_formula_here():
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_activation_is_the_formula(name):
-    x = draw((3, 12), low=-6, high=6)
+    x = draw((3, 12), low=-8, high=8)
     expected = FORMULAS[name](x.astype("float64"))
     np.testing.assert_allclose(numpy(activation(name)(x)), expected, rtol=2e-5, atol=1e-6)
     assert activation(name, name="mine", dtype="mixed_float16").compute_dtype == "float16"
@@ -207,7 +209,7 @@ def test_a_part_of_another_layer_is_left_alone():
 def test_unknown_names(name, message):
     with pytest.raises(ValueError, match=message):
         keras.layers.Dense(2, activation=name)
-    with pytest.raises(ValueError, match=f"activation: expected kind to be one of relu, leaky.*received '{name}'"):
+    with pytest.raises(ValueError, match=f"activation: expected kind to be one of relu, relu6, leaky.*received '{name}'"):
         activation(name)
 
 

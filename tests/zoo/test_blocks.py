@@ -26,10 +26,11 @@ def design(**knobs):
 
 
 def test_activations_follow_their_formulas():
-    x = draw((4, 6))
+    x = 3 * draw((4, 6))
     negative = np.minimum(x, 0)
     expected = {
         "relu": np.maximum(x, 0),
+        "relu6": np.clip(x, 0, 6),
         "leaky": np.where(x > 0, x, 0.01 * x),
         "very_leaky": np.where(x > 0, x, x / 3),
         "prelu": np.where(x > 0, x, 0.25 * x),
@@ -40,6 +41,7 @@ def test_activations_follow_their_formulas():
         "selu": 1.05070098 * np.where(x > 0, x, 1.67326324 * np.expm1(negative)),
         "gelu": None,
         "silu": x / (1 + np.exp(-x)),
+        "hard_silu": x * np.clip(x + 3, 0, 6) / 6,
         "softplus": np.log1p(np.exp(x)),
         "softplus_log2": np.log1p(np.exp(x)) - np.log(2),
         "sigmoid": 1 / (1 + np.exp(-x)),

@@ -184,7 +184,7 @@ def test_a_knob_that_another_leaves_idle_is_refused(name, knobs, needed):
 @pytest.mark.parametrize(
     "knobs, message",
     [
-        ({"activation": "rleu"}, "activation to be None or one of relu, leaky, .*; received 'rleu'"),
+        ({"activation": "rleu"}, "activation to be None or one of relu, relu6, leaky, .*; received 'rleu'"),
         ({"normalization": "lrn"}, "normalization .*batch, layer, group, instance, none; received 'lrn'"),
         ({"norm_position": "middle"}, "norm_position"),
         ({"pool_position": 1}, "pool_position"),
