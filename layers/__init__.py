@@ -38,6 +38,7 @@ EXPORTS = {
     "RandomAffine": "random_affine",
     "RandomTransform": "random_transform",
     "RReLU": "rrelu",
+    "SlidingDense": "sliding_dense",
     "Squeeze": "squeeze",
     "Standardize": "standardize",
     "Whitening": "whitening",

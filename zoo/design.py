@@ -130,7 +130,9 @@ class Design:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) is not None}
 
     def over(self, paper: "Design") -> "Design":
-        """This design where it is set, `paper` elsewhere."""
+        """This design where it is set, `paper` elsewhere: the paper's dense layers with this design's `width`."""
+        if paper.head_layers and self.width:
+            paper = dataclasses.replace(paper, head_layers=[max(1, round(n * self.width)) for n in paper.head_layers])
         return dataclasses.replace(paper, **self.changed())
 
     def refuse_idle(self, model: str, paper: "Design") -> None:

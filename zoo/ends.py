@@ -1,21 +1,29 @@
 """The first and the last layers of every architecture: preprocessing, pooling, the classifier."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import keras
 from keras import layers
 
-from convcraft.layers import ClassNames, Whitening
+from convcraft.layers import ClassNames, SlidingDense, Whitening
 from convcraft.layers.keras_names import pieces
 
 from .design import Design
 from .parts import Tensor, activate, dropout, kernels_of
 
 
-def dense(x: Tensor, units: int, design: Design, name: str, act: bool = True) -> Tensor:
-    """Dense layer, the head's activation, and dropout where the design asks for it."""
+def dense(
+    x: Tensor, units: int, design: Design, name: str, act: bool = True, grid: int | tuple[int, int] | None = None
+) -> Tensor:
+    """Dense layer, the head's activation, and dropout where the design asks for it.
+
+    With `grid`, the size of the features that would be flattened, it slides over images of features.
+    """
     wide = units * (pieces(design.head_activation) if act else 1)
-    x = layers.Dense(wide, name=name, **kernels_of(design, design.dense_init))(x)
+    kernels = kernels_of(design, design.dense_init)
+    kind = layers.Dense(wide, name=name, **kernels) if grid is None else SlidingDense(wide, grid, name=name, **kernels)
+    x = kind(x)
     if not act:
         return x
     x = activate(x, design.head_activation or "relu", f"{name}_act")
@@ -59,7 +67,14 @@ def preprocess(
 
 
 def head(
-    x: Tensor, classes: list[str] | int, design: Design, kind: str = "softmax", kernel: int | None = None
+    x: Tensor,
+    classes: list[str] | int,
+    design: Design,
+    kind: str = "softmax",
+    kernel: int | None = None,
+    *,
+    grid: int | tuple[int, int] | None = None,
+    drop: bool = True,
 ) -> Tensor:
     """From the last features to the logits.
 
@@ -70,28 +85,36 @@ def head(
         kind: "softmax" and "multilabel" (logits, then the class names), "regression", or "none" (pooled features).
         kernel: where the classifier is a convolution of this size before the pooling, as in SqueezeNet. Its
             activation is left out for multilabel and regression, whose outputs must be able to be negative.
+        grid: size of the features at the documented image size, for networks that flatten them. Where height or width
+            is None, the dense layers slide over larger features, with the same weights, and their outputs are
+            averaged; without a classifier, the features are averaged to this size.
+        drop: whether the design's dropout is here, too, where there are no `head_layers`; not where the paper has it
+            in other places only.
     """
     outputs = len(classes) if isinstance(classes, list) else classes
+    slides = grid is not None and design.pooling == "flatten" and None in x.shape[1:3]
     if kind == "none":
-        return pooled(x, design)
+        return pooled(x, dataclasses.replace(design, pooling="adaptive"), grid) if slides else pooled(x, design)
     if kernel is not None:
-        x = dropout(x, design, "head_dropout")
+        x = dropout(x, design, "head_dropout") if drop else x
         kernels = kernels_of(design, design.conv_init, keras.initializers.RandomNormal(stddev=0.01))
         x = layers.Conv2D(outputs, kernel, name="head", **kernels)(x)
         if kind == "softmax":
             x = activate(x, "relu" if pieces(design.activation) > 1 else design.activation, "head_act")
         x = pooled(x, design)
     else:
-        x = pooled(x, design)
+        x = x if slides else pooled(x, design)
+        first = grid if slides else None  # of the dense layers; the others work on the last axis, as 1x1 kernels do
         for number, units in enumerate(design.head_layers or (), 1):
-            x = dense(x, units, design, f"head_dense{number}")
-        if not design.head_layers:
+            x, first = dense(x, units, design, f"head_dense{number}", grid=first), None
+        if not design.head_layers and drop:
             x = dropout(x, design, "head_dropout", x.shape[-1])
-        x = dense(x, outputs, design, "head", act=False)
+        x = dense(x, outputs, design, "head", act=False, grid=first)
+        x = layers.GlobalAveragePooling2D(name="pool")(x) if slides else x
     return x if kind == "regression" else ClassNames(classes, name="class_names")(x)
 
 
-def pooled(x: Tensor, design: Design, grid: int = 2) -> Tensor:
+def pooled(x: Tensor, design: Design, grid: int | tuple[int, int] = 2) -> Tensor:
     """From images of features to vectors: the mean, all of them, or the means of a `grid` of tiles."""
     kind, sizes = design.pooling, x.shape[1:3]
     if kind == "flatten":
@@ -99,7 +122,8 @@ def pooled(x: Tensor, design: Design, grid: int = 2) -> Tensor:
             raise ValueError("Design: pooling='flatten' needs images of a fixed size, received input_shape with None.")
         return layers.Flatten(name="pool")(x)
     if kind == "adaptive":
-        if any(size is not None and size < grid for size in sizes):
-            raise ValueError(f"Design: pooling='adaptive' needs {grid}x{grid} features or more, received {sizes}.")
+        high, wide = (grid, grid) if isinstance(grid, int) else grid
+        if any(size is not None and size < least for size, least in zip(sizes, (high, wide), strict=True)):
+            raise ValueError(f"Design: pooling='adaptive' needs {high}x{wide} features or more, received {sizes}.")
         return layers.Flatten(name="pool")(layers.AdaptiveAveragePooling2D(grid, name="pool_tiles")(x))
     return layers.GlobalAveragePooling2D(name="pool")(x)

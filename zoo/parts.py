@@ -1,15 +1,19 @@
 """The smallest parts of the blocks: what each reads of the design."""
 
+import dataclasses
 from typing import Any
 
 import keras
 from keras import layers
 
-from convcraft.layers import BatchNormalization, activation
+from convcraft.layers import BatchNormalization, LocalResponseNormalization, activation
 
 from .design import Design
 
 Tensor = Any  # symbolic: a keras.KerasTensor
+
+# Over five channels: the constants of AlexNet's paper, and those of Caffe's AlexNet and GoogLeNet.
+LRN = {"lrn": {"bias": 2.0, "alpha": 1e-4}, "lrn_caffe": {"bias": 1.0, "alpha": 2e-5}}
 
 
 def kernels_of(design, init, default="glorot_uniform"):
@@ -32,6 +36,8 @@ def normalize(x: Tensor, kind: str | None, name: str, **options: Any) -> Tensor:
     """Normalization by name; "none" or None leaves `x` as it is. `options` are the Keras layer's, as epsilon."""
     if kind in (None, "none"):
         return x
+    if kind in LRN:
+        return LocalResponseNormalization(2, beta=0.75, name=name, data_format="channels_last", **LRN[kind])(x)
     if kind == "batch":
         return BatchNormalization(name=name, **options)(x)
     options.pop("momentum", None)  # there are no moving statistics
@@ -44,6 +50,18 @@ def normalize(x: Tensor, kind: str | None, name: str, **options: Any) -> Tensor:
     while channels % groups:
         groups -= 1
     return layers.GroupNormalization(groups, name=name, **options)(x)
+
+
+def shifts(kind: str | None) -> bool:
+    """Whether a normalization adds an offset, which stands in for the bias before it."""
+    return kind not in (None, "none", *LRN)
+
+
+def without_lrn(design: Design) -> Design:
+    """The design for layers that the paper does not normalize: local response normalization is left out there, every
+    other kind stays. It was made for a few places, the others for all.
+    """
+    return dataclasses.replace(design, normalization="none") if design.normalization in LRN else design
 
 
 def activate(x: Tensor, kind: str | None, name: str) -> Tensor:

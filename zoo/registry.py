@@ -86,7 +86,7 @@ def family(
 
     Args:
         variants: a dictionary, model name to the keyword arguments of the function; `size` among them replaces the
-            family's.
+            family's, `paper` what it sets of the family's.
         source: the paper.
         year: of the paper.
         paper: a `Design` with the paper's choice for each knob that has one.
@@ -107,10 +107,10 @@ def family(
         for name, variant in variants.items():
             facts = {
                 "build": build,
-                "paper": paper,
+                "paper": variant.get("paper", Design()).over(paper),
                 "knobs": tuple(knobs.split()),
                 "size": variant.get("size", size),
-                "arguments": {key: value for key, value in variant.items() if key != "size"},
+                "arguments": {key: value for key, value in variant.items() if key not in ("size", "paper")},
                 "source": source,
                 "year": year,
                 "summary": (inspect.getdoc(sys.modules[build.__module__]) or "").split("\n")[0],

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -93,6 +95,26 @@ def test_normalizations_have_the_axes_of_their_names(kind, axes, shape):
         mean, std = grouped.mean(axes, keepdims=True), grouped.std(axes, keepdims=True)
         expected = (grouped - mean) / np.sqrt(std**2 + 1e-3)
     np.testing.assert_allclose(y, expected.reshape(x.shape), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind, bias, alpha", [("lrn", 2, 1e-4), ("lrn_caffe", 1, 1e-4 / 5)])
+def test_local_response_normalization_is_the_formula(kind, bias, alpha):
+    """x / (k + alpha sum)^.75 over five neighbouring channels; facts.md 10.2 has the constants."""
+    x = 100 * draw((2, 3, 3, 9))
+    squares = np.pad(x.astype("float64") ** 2, [(0, 0)] * 3 + [(2, 2)])
+    sums = sum(squares[..., shift : shift + 9] for shift in range(5))
+    y = numpy(model_of(lambda inputs: blocks.normalize(inputs, kind, "norm"), (3, 3, 9))(x))
+    np.testing.assert_allclose(y, x / (bias + alpha * sums) ** 0.75, rtol=1e-4, atol=1e-5)
+
+
+def test_local_response_normalization_has_no_offset_and_is_left_out_where_the_paper_has_none():
+    for kind, there in (("lrn", False), ("lrn_caffe", False), ("batch", True), ("none", False)):
+        knobs = design(normalization=kind)
+        assert model_of(lambda x, k=knobs: blocks.conv(x, 4, 3, 1, k, "c")).get_layer("c").use_bias == (kind != "batch")
+        bare = blocks.without_lrn(knobs)
+        assert (bare.normalization == kind) == (kind in ("batch", "none"))
+        names = [layer.name for layer in model_of(lambda x, k=bare: blocks.conv(x, 4, 3, 1, k, "c")).layers]
+        assert ("c_norm" in names) == there
 
 
 def test_group_normalization_of_any_number_of_channels():
@@ -416,6 +438,49 @@ def test_pooling_before_the_head(kind, expected):
         "adaptive": x.reshape(2, 2, 4, 2, 3, 4).mean((2, 4)).reshape(2, -1),
     }
     np.testing.assert_allclose(y, values[kind], rtol=1e-5, atol=1e-6)
+
+
+FLAT = design(pooling="flatten", head_layers=(7, 5), head_activation="prelu", dropout=0.5)
+
+
+@pytest.mark.parametrize("knobs", [{}, {"head_layers": ()}, {"head_activation": "maxout"}])
+@pytest.mark.parametrize("kind", ["softmax", "regression"])
+def test_flattening_heads_slide_over_images_of_any_size(knobs, kind, randomize):
+    """The same weights by reshape; on larger features the mean of what each window of the documented size gives."""
+    knobs = dataclasses.replace(FLAT, **knobs)
+
+    def build(size):
+        return model_of(lambda x: blocks.head(x, ["a", "b", "c"], knobs, kind, grid=(3, 2)), (*size, 4))
+
+    fixed, free = randomize(build((3, 2))), build((None, None))
+    assert free.get_layer("head_dense1" if knobs.head_layers else "head").kernel_size == (3, 2)
+    assert [layer.name for layer in free.layers if layer.weights] == [la.name for la in fixed.layers if la.weights]
+    free.set_weights([w.reshape(v.shape) for w, v in zip(fixed.get_weights(), free.weights, strict=True)])
+    x = draw((2, 5, 4, 4))
+    windows = [x[:, i : i + 3, j : j + 2] for i in range(3) for j in range(3)]
+    expected = np.mean([numpy(fixed(window)) for window in windows], axis=0)
+    np.testing.assert_allclose(numpy(free(windows[0])), numpy(fixed(windows[0])), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(numpy(free(x)), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="SlidingDense: expected features of at least 3x2"):
+        free(x[:, :2])
+
+
+def test_flattening_heads_without_a_classifier_average_to_the_documented_size():
+    def build(size):
+        return model_of(lambda x: blocks.head(x, 3, FLAT, "none", grid=2), (*size, 4))
+
+    x = draw((2, 6, 4, 4))
+    np.testing.assert_allclose(numpy(build((None, None))(x[:, :2, :2])), x[:, :2, :2].reshape(2, -1), rtol=1e-6)
+    tiles = x.reshape(2, 2, 3, 2, 2, 4).mean((2, 4)).reshape(2, -1)
+    np.testing.assert_allclose(numpy(build((None, None))(x)), tiles, rtol=1e-4, atol=1e-5)
+    assert build((6, 4)).output_shape == (None, 96)
+
+
+def test_heads_leave_dropout_to_the_body_where_that_has_places_for_it():
+    for options in ({}, {"kernel": 1}):
+        for drop in (True, False):
+            model = model_of(lambda x, o=options, d=drop: blocks.head(x, ["a"], design(dropout=0.5), drop=d, **o))
+            assert ("head_dropout" in [layer.name for layer in model.layers]) == drop
 
 
 MEAN, STD = (120.0, 100.0, 80.0), (60.0, 50.0, 40.0)

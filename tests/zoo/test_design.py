@@ -185,7 +185,7 @@ def test_a_knob_that_another_leaves_idle_is_refused(name, knobs, needed):
     "knobs, message",
     [
         ({"activation": "rleu"}, "activation to be None or one of relu, relu6, leaky, .*; received 'rleu'"),
-        ({"normalization": "lrn"}, "normalization .*batch, layer, group, instance, none; received 'lrn'"),
+        ({"normalization": "brn"}, "normalization .*batch, .*, lrn, lrn_caffe, none; received 'brn'"),
         ({"norm_position": "middle"}, "norm_position"),
         ({"pool_position": 1}, "pool_position"),
         ({"transition": "min"}, "transition"),
