@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from convcraft.layers import FractalJoin
+from convcraft.layers import FractalJoin, FreezeDropPath
 
 Tensor = Any  # symbolic: a keras.KerasTensor
 
@@ -18,6 +18,7 @@ def fractal_block(
     pool: Callable[[Tensor, str], Tensor] | None = None,
     drop_path: float = 0.15,
     join: str = "mean",
+    freeze: str | None = None,
 ) -> Tensor:
     """2^(columns-1) rows of convolutions in `columns` columns, joined wherever several columns meet.
 
@@ -33,6 +34,7 @@ def fractal_block(
         pool: `pool(x, name)`, applied to every column before the last join, as the authors do.
         drop_path: of the joins.
         join: "mean" (the paper's), "sum" or "max".
+        freeze: None; or the interval of `FreezeDropPath`, which then joins in place of `FractalJoin`, by sums.
     """
     tails = [x] * columns
     rows = 2 ** (columns - 1)
@@ -44,7 +46,14 @@ def fractal_block(
                 tails[column] = pool(tails[column], f"{name}_pool_column{column}")
         met = [tails[column] for column in ending]
         if len(met) > 1:
-            met = [FractalJoin(drop_path, join=join, name=f"{name}_join{row}")(met, path)] * len(met)
+            met = [_joined(met, path, drop_path, join, freeze, f"{name}_join{row}")] * len(met)
         for column, tail in zip(ending, met, strict=True):
             tails[column] = tail
     return tails[0]
+
+
+def _joined(met, path, drop_path, join, freeze, name):
+    if freeze is not None:
+        return FreezeDropPath(freeze, name=name)(met[::-1])  # shallowest first
+    # a choice of columns is the path's, never one join's alone
+    return FractalJoin(drop_path, join=join, global_drop_path=0.0, name=name)(met, path)
