@@ -14,7 +14,7 @@ from convcraft.layers.keras_names import pieces
 
 from .design import Design
 from .ends import dense, head, pooled, preprocess
-from .parts import Tensor, activate, dropout, kernels_of, normalize, scaled, shifts, without_lrn
+from .parts import Tensor, activate, by_schedule, dropout, kernels_of, normalize, scaled, shifts, without_lrn
 
 # those of `ends` and `parts` among them: an architecture needs no other module
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "activate",
     "after_join",
     "bottleneck",
+    "by_schedule",
     "conv",
     "dense",
     "depthwise",
@@ -179,7 +180,14 @@ def stem(
 
 
 def downsample(
-    x: Tensor, design: Design, name: str, size: int = 2, stride: int = 2, ceil: bool = False, padding: str = "same"
+    x: Tensor,
+    design: Design,
+    name: str,
+    size: int = 2,
+    stride: int = 2,
+    ceil: bool = False,
+    padding: str = "same",
+    usual: str = "max",
 ) -> Tensor:
     """Halves the resolution in the design's way.
 
@@ -192,8 +200,9 @@ def downsample(
         stride: step.
         ceil: whether transition "max" rounds the size up without padding at the start, as Caffe does.
         padding: "same" (Keras's, where an even size is padded at the end only) or "valid".
+        usual: the transition here where the design has none, for papers that have several.
     """
-    kind = design.transition or "max"
+    kind = design.transition or usual
 
     def largest(name):
         return layers.MaxPooling2D(size, stride, padding=padding, name=name)(x)

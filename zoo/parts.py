@@ -1,6 +1,7 @@
 """The smallest parts of the blocks: what each reads of the design."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -64,6 +65,13 @@ def without_lrn(design: Design) -> Design:
     return dataclasses.replace(design, normalization="none") if design.normalization in LRN else design
 
 
+def by_schedule(widths: Sequence[int], design: Design) -> list[int]:
+    """The widths of a network's stages: as given (pyramid), all their mean (flat), or the last first (inverse)."""
+    if design.width_schedule == "flat":
+        return [round(sum(widths) / len(widths))] * len(widths)
+    return list(widths)[::-1] if design.width_schedule == "inverse" else list(widths)
+
+
 def activate(x: Tensor, kind: str | None, name: str) -> Tensor:
     """Activation by name; see `layers.activation`. None or "linear" leaves `x` as it is."""
     if kind in (None, "linear"):
@@ -71,9 +79,9 @@ def activate(x: Tensor, kind: str | None, name: str) -> Tensor:
     return activation(kind, name=name)(x)
 
 
-def dropout(x: Tensor, design: Design, name: str, units: int | None = None) -> Tensor:
-    """Dropout at the design's rate; with `units`, only from `dropout_min_units` on."""
+def dropout(x: Tensor, design: Design, name: str, units: int | None = None, share: float = 1.0) -> Tensor:
+    """Dropout at `share` of the design's rate; with `units`, only from `dropout_min_units` on."""
     threshold = design.dropout_min_units
     if not design.dropout or (units is not None and threshold is not None and units < threshold):
         return x
-    return layers.Dropout(design.dropout, name=name)(x)
+    return layers.Dropout(design.dropout * share, name=name)(x)

@@ -1,0 +1,81 @@
+"""VGG (Simonyan, Zisserman 2014, arXiv 1409.1556): 11 to 19 layers of 3x3 kernels only.
+
+Five rows of convolutions, a pooling after each, 64 channels doubled up to 512; two dense layers of 4096 hold most of
+the weights. The forms with batch normalization are later, and train without tricks; so does the one for small images,
+whose only dense layer is the classifier.
+"""
+
+from .blocks import by_schedule, conv, head, preprocess, stem
+from .design import Design
+from .registry import family
+
+BN = Design(normalization="batch")
+IMAGENET = {"mean": (123.68, 116.779, 103.939), "std": (58.395, 57.12, 57.375), "divide": False}
+CIFAR = {"mean": (125.3, 123.0, 113.9), "std": (63.0, 62.1, 66.7)}
+SMALL = Design(normalization="batch", head_layers=(), pooling="gap", dropout=0.0)
+
+# convolutions in each of the five rows: configurations A, B, D and E
+VARIANTS: dict[str, dict] = {
+    "vgg11": {"rows": (1, 1, 2, 2, 2), "colours": IMAGENET},
+    "vgg13": {"rows": (2, 2, 2, 2, 2), "colours": IMAGENET},
+    "vgg16": {"rows": (2, 2, 3, 3, 3), "colours": IMAGENET},
+    "vgg19": {"rows": (2, 2, 4, 4, 4), "colours": IMAGENET},
+    "vgg11_bn": {"rows": (1, 1, 2, 2, 2), "colours": IMAGENET, "paper": BN},
+    "vgg13_bn": {"rows": (2, 2, 2, 2, 2), "colours": IMAGENET, "paper": BN},
+    "vgg16_bn": {"rows": (2, 2, 3, 3, 3), "colours": IMAGENET, "paper": BN},
+    "vgg19_bn": {"rows": (2, 2, 4, 4, 4), "colours": IMAGENET, "paper": BN},
+    "vgg_cifar": {"rows": (2, 2, 3, 3, 3), "colours": CIFAR, "paper": SMALL, "size": 32},
+}
+WIDTHS = (64, 128, 256, 512, 512)
+
+
+@family(
+    VARIANTS,
+    source="Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, arXiv 1409.1556",
+    year=2014,
+    paper=Design(
+        activation="relu",
+        head_activation="relu",
+        normalization="none",
+        norm_position="before",
+        pool_position="after",
+        transition="max",
+        conv="plain",
+        dropout=0.5,
+        width_schedule="pyramid",
+        head_layers=(4096, 4096),
+        pooling="flatten",
+        preprocessing="paper",
+    ),
+    knobs="activation head_activation normalization norm_position pool_position transition conv kernel_size conv_init "
+    "dense_init kernel_regularizer kernel_constraint dropout dropout_min_units width width_schedule stem_width "
+    "stem_stride depth head_layers pooling preprocessing",
+    published={
+        "vgg11": "top-1 69.1 % (torchvision)",
+        "vgg13": "top-1 70.0 % (torchvision)",
+        "vgg16": "top-1 71.6 % (torchvision), 71.3 % (Keras)",
+        "vgg19": "top-1 72.4 % (torchvision), 71.3 % (Keras)",
+        "vgg11_bn": "top-1 70.4 % (torchvision)",
+        "vgg13_bn": "top-1 71.6 % (torchvision)",
+        "vgg16_bn": "top-1 73.4 % (torchvision)",
+        "vgg19_bn": "top-1 74.2 % (torchvision)",
+    },
+    deviations="Kernels start as Glorot's. Beside batch normalization the convolutions keep their biases, as in "
+    "torchvision's models; conv_bias=False leaves out those that do nothing. vgg_cifar has the rows of vgg16.",
+)
+def vgg(x, classes, design: Design, head_kind: str, *, rows, colours, conv_bias: bool = True):
+    """Builds the body; see the module."""
+    x = preprocess(x, design, **colours)
+    for row, (count, filters) in enumerate(zip(rows, by_schedule(WIDTHS, design), strict=True), 1):
+        count = design.depth or count
+        for number in range(1, count + 1):
+            pool = {"name": f"pool{row}", "padding": "valid"} if number == count else None
+            options = {"pool": pool, "bias": conv_bias or None}  # None: where no normalization stands in for it
+            if row == number == 1:
+                x = stem(x, filters, 3, 1, design, **options)
+            else:
+                x = conv(x, filters, 3, 1, design, f"row{row}_conv{number}", **options)
+    return head(x, classes, design, head_kind, grid=7)
+
+
+VGG11, VGG13, VGG16, VGG19, VGG11_BN, VGG13_BN, VGG16_BN, VGG19_BN, VGG_CIFAR = vgg
