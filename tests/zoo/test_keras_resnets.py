@@ -125,11 +125,13 @@ def test_same_logits_in_double_precision(name, size):
     """Random nets amplify rounding with depth: the 152 layers of keras.applications, given the same images, are by more
     than 1e-4 off from themselves in double precision. There, where nothing else is to be seen, ours are the same.
     """
+    keras.config.set_floatx("float64")  # of inputs, too
     keras.config.set_dtype_policy("float64")
     try:
         theirs = reference(name, size)
         ours = copied(name, theirs, size)
     finally:
+        keras.config.set_floatx("float32")
         keras.config.set_dtype_policy("float32")
     x = images(size)
     seen = keras.ops.convert_to_numpy(keras.Model(ours.input, ours.get_layer("preprocess").output)(x))
