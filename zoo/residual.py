@@ -102,6 +102,10 @@ def residual(
         bias: of the convolutions; see `blocks.conv`.
     """
     y, name, norm = x, block.name, norm or {}
+    if zero_gamma and not shifts(design.normalization):
+        raise ValueError(
+            f"residual: expected a normalization with a scale for zero_gamma=True, received {design.normalization!r}."
+        )
     for number, (filters, kernel, stride) in enumerate(convs, 1):
         end = number == len(convs)
         options = {**norm, "gamma_initializer": "zeros"} if end and zero_gamma else norm

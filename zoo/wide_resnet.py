@@ -51,7 +51,7 @@ def wide_resnet(
         stride = 2 if block.first and block.stage > 1 else 1
         x = preactivated(x, basic(filters, stride, block.convs), block, design, drop=True)
     x = preactivate(x, design, "post")
-    return head(x, classes, replace(design, dropout=None), head_kind)
+    return head(x, classes, design, head_kind, drop=False)
 
 
 Wide_ResNet28_10, Wide_ResNet16_4 = wide_resnet

@@ -355,6 +355,7 @@ def test_plan():
         ("wide_resnet28_10", {"widen": -1}, "widen to be a positive number, received -1"),
         ("wide_resnet28_10", {"widen": float("nan")}, "widen"),
         ("wide_resnet28_10", {"widen": "wide"}, "widen"),
+        ("resnet18", {"zero_gamma": True, "design": Design(normalization="none")}, "a scale .*received 'none'"),
         ("resnet50", {"design": Design(skip_length=2)}, "no shortcuts of variable length"),
         ("resnet_in_resnet", {"design": Design(pooling="flatten")}, "no pooling before its head"),
         ("wide_resnet16_4", {"design": Design(freeze="square")}, "no branches that can be frozen"),
