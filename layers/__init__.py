@@ -8,6 +8,7 @@ EXPORTS = {
     "activation": "activations",
     "activation_names": "activations",
     "as_model": "model",
+    "AuxiliaryClassifier": "auxiliary_classifier",
     "BatchNormalization": "batch_normalization",
     "BootstrappedCrossentropy": "bootstrapped_crossentropy",
     "CeilMaxPooling2D": "ceil_max_pooling",

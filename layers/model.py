@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from .auxiliary_classifier import auxiliary_outputs
 from .base import Tensor, register
 from .branches import Branches
 
@@ -27,6 +28,8 @@ class Model(Base):
     Everywhere, a batch that `FractalPath` or `FreezeDropPath` gives to some of the branches computes only those: each
     choice has a train function of its own, compiled when it is first drawn (Keras's functions mask: they compute
     everything and throw it away, with the same numbers). With `steps_per_execution` the choice is per call.
+
+    Losses of `AuxiliaryClassifier` layers are added in training.
 
     A second `fit` after one that `keras.callbacks.BackupAndRestore` resumed starts at epoch 0 again
     (Keras 3.15 remembers the epoch it resumed at and may run none).
@@ -59,8 +62,14 @@ class Model(Base):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """As `keras.Model.compute_loss`; variables of branches that were not computed get gradients of zero."""
+        """As `keras.Model.compute_loss`, in training with the losses of auxiliary classifiers.
+
+        Variables of branches that were not computed get gradients of zero.
+        """
         loss = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        if training and getattr(self, "_compile_loss", None) is not None:
+            for weight, outputs in auxiliary_outputs(self):
+                loss = loss + weight * self._compile_loss(y, outputs, sample_weight)
         if not training or self._branches is None or self._branches.taken is None:
             return loss
         return loss + keras.ops.cast(self._branches.zero(), loss.dtype)

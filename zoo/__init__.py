@@ -12,10 +12,12 @@ EXPORTS = {
     "class_names": "registry",
     "cost": "costs",
     "create": "registry",
+    "extract_column": "fractalnet",
     "info": "registry",
     "list_models": "index",
     "load_model": "registry",
     "replace_head": "transfer",
+    "without_auxiliary": "transfer",
     **index.BUILDERS,
 }
 

@@ -1,5 +1,6 @@
 """Shared by the tests of the zoo: weights that make outputs worth comparing."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -22,7 +23,8 @@ def _randomize(model, seed=0, positive=False):
             elif variable.name == "alpha":  # of PReLU
                 value = draw.uniform(0.1, 0.9, shape)
             elif len(shape) > 1:
-                value = draw.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape)
+                seen = shape[:2] if isinstance(layer, keras.layers.DepthwiseConv2D) else shape[:-1]
+                value = draw.normal(0, np.sqrt(2 / np.prod(seen)), shape)
             else:
                 value = draw.normal(0, 0.1, shape)
             values.append((np.abs(value) if positive else value).astype("float32"))

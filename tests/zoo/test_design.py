@@ -15,6 +15,7 @@ VALUES: dict[str, tuple] = {
     "head_activation": (ACTIVATIONS, {"head_layers": (12,)}),
     "normalization": (NORMALIZATIONS, {}),
     "norm_position": (("before", "after"), {"normalization": "batch"}),
+    "pool_position": (("before", "after"), {"transition": "avg"}),  # after max pooling it is a matter of cost only
     "transition": (("max", "avg", "max+avg", "stride", "concat"), {}),
     "join": (("sum", "mean", "max", "concat"), {}),
     "conv": (("plain", "separable", "factored", "grouped"), {}),
@@ -26,12 +27,20 @@ VALUES: dict[str, tuple] = {
     "dropout": ((0.0, 0.3), {}),
     "dropout_min_units": ((8, 13), {"dropout": 0.5, "head_layers": (12,)}),
     "width": ((0.5, 0.11, 1), {}),
+    "width_schedule": (("pyramid", "flat", "inverse"), {}),
     "stem_width": ((24,), {}),
     "stem_stride": ((1, 2, 4), {}),
     "head_layers": (((12,), (12, 9)), {}),
     "pooling": (("gap", "flatten", "adaptive"), {}),
     "preprocessing": (("paper", "standardize", "squeeze", "none"), {}),
+    "drop_path": ((0.0, 0.3), {}),
+    "depth": ((1, 2), {}),
+    "skip_length": ((1, 2, 4), {"depth": 2}),
 }
+# What keeps a model small, beside a quarter of its width; and the size of its images where that is not 16.
+IMAGENET = ("resnet18", "resnet50", "resnet50_v1", "resnet50_v2")
+BASE = {name: {"depth": 1} for name in ("resnet20_cifar_v2", "resnet_in_resnet", "wide_resnet16_4", *IMAGENET)}
+SIZES = dict.fromkeys(IMAGENET, 64)  # of which 2x2 features are left
 # Values that are the paper's own, or as good as: nothing may change.
 SAME = {
     "squeezenet_cifar": {
@@ -58,8 +67,73 @@ SAME = {
         ("pooling", "gap"),
         ("preprocessing", "paper"),
         ("preprocessing", "standardize"),
+        ("drop_path", 0.0),
+        ("skip_length", 2),
     },
 }
+_SMALL = {*SAME["resnet20_cifar"], ("depth", 1)}
+_LARGE = {*_SMALL, ("transition", "max"), ("stem_stride", 2)} - {("stem_stride", 1)}
+SAME |= {
+    "resnet20_cifar_v2": _SMALL,
+    "resnet_in_resnet": _SMALL,
+    "wide_resnet16_4": _SMALL,
+    "resnet18": _LARGE,
+    "resnet50": _LARGE,
+    "resnet50_v1": _LARGE - {("preprocessing", "standardize")},
+    "resnet50_v2": (_LARGE - {("preprocessing", "standardize")}) | {("preprocessing", "squeeze")},
+}
+_BODY = {
+    ("activation", "relu"),
+    ("normalization", "none"),
+    ("norm_position", "before"),
+    ("conv", "plain"),
+    ("kernel_size", 3),
+    ("stem_stride", 1),
+    ("preprocessing", "paper"),
+}
+_POOLS = {("pool_position", "after"), ("transition", "max")}
+_DENSE = {("head_activation", "relu"), ("dropout_min_units", 8)}
+_CIFAR = {("preprocessing", "standardize")}
+_STEM = {("stem_stride", 4)}
+_GAP = {("pooling", "gap"), ("dropout", 0.0)}
+SAME |= {
+    "alexnet_2012": (_BODY | _POOLS | _DENSE | _STEM | {("pooling", "flatten"), ("normalization", "lrn")})
+    - {("normalization", "none"), ("norm_position", "before"), ("stem_stride", 1)}
+    | {("norm_position", "after")},
+    "alexnet_cifar": (_BODY | _POOLS | _DENSE | _STEM | _GAP | _CIFAR) - {("stem_stride", 1)},
+    "vgg11": _BODY | _POOLS | _DENSE | {("pooling", "flatten"), ("width_schedule", "pyramid")},
+    "vgg_cifar": (_BODY | _POOLS | _DENSE | _GAP | _CIFAR | {("normalization", "batch"), ("width_schedule", "pyramid")})
+    - {("normalization", "none")},
+    "nin": (_BODY | _POOLS | _STEM) - {("stem_stride", 1)},
+    "nin_cifar": (_BODY | _POOLS | _CIFAR) - {("transition", "max")},  # its second pooling is average
+    "all_cnn_c": _BODY | _CIFAR,
+    "plain_cnn": _BODY | _POOLS | _DENSE | _GAP | _CIFAR | {("width_schedule", "pyramid"), ("depth", 1)},
+}
+# three pixels or more must be left, for flatten, gap and adaptive to differ
+SIZES |= {"alexnet_2012": 131, "alexnet_cifar": 131, "vgg11": 96, "vgg_cifar": 96, "nin": 67, "plain_cnn": 48}
+# Of the families that have their turn in the slow run, what the quick one tries.
+SAMPLE = {
+    ("alexnet_2012", "norm_position", "before"),
+    ("alexnet_cifar", "head_layers", (12,)),
+    ("vgg11", "pool_position", "before"),
+    ("vgg11", "width_schedule", "flat"),
+    ("nin_cifar", "transition", "max"),
+    ("all_cnn_c", "dropout", 0.0),
+    ("plain_cnn", "depth", 2),
+}
+_COMMON = {("normalization", "batch"), ("norm_position", "before"), ("kernel_size", 3), ("pooling", "gap")}
+_COMMON |= {("dropout_min_units", 8), ("preprocessing", "paper")}
+_MOBILE = _COMMON | {("preprocessing", "squeeze"), ("stem_stride", 1)}
+_INVERTED = _MOBILE | {("join", "sum"), ("drop_path", 0.0)}
+_INCEPTION = _COMMON | {("activation", "relu"), ("head_activation", "relu"), ("transition", "max"), ("conv", "plain")}
+SAME |= {
+    "mobilenet_v1_cifar": _MOBILE | {("activation", "relu6"), ("head_activation", "relu")},
+    "mobilenet_v2_cifar": _INVERTED | {("activation", "relu6"), ("head_activation", "relu"), ("dropout", 0.0)},
+    "mobilenet_v3_small_cifar": _INVERTED | {("activation", "hard_silu"), ("head_activation", "hard_silu")},
+    "googlenet_cifar": _INCEPTION | {("stem_stride", 1)},
+    "inception_v3": _INCEPTION | {("stem_stride", 2), ("preprocessing", "squeeze"), ("dropout", 0.0)},
+}
+SIZES |= {"inception_v3": 155}
 # Of long lists, what differs in kind; test_blocks.py holds every activation and normalization to its formula.
 QUICK = {
     "activation": ("relu", "rrelu", "maxout"),
@@ -79,6 +153,8 @@ QUICK = {
 
 def _slow(name, knob, value):
     """What one backend and one family have shown, the others repeat in the slow run only."""
+    if name not in ("squeezenet_cifar", "resnet20_cifar"):
+        return BACKEND != "tensorflow" or (name, knob, value) not in SAMPLE
     if BACKEND != "tensorflow" and (name, knob) not in {("squeezenet_cifar", "conv"), ("resnet20_cifar", "pooling")}:
         return True
     shared = knob in zoo.info("squeezenet_cifar").knobs and knob not in ("dropout", "norm_position")
@@ -90,7 +166,7 @@ CASES = [
         name,
         knob,
         value,
-        id=f"{name.partition('_')[0]}-{knob}-{value if isinstance(value, str | int | float | tuple) else 'instance'}",
+        id=f"{name}-{knob}-{value if isinstance(value, str | int | float | tuple) else 'instance'}",
         marks=[pytest.mark.slow] if _slow(name, knob, value) else [],
     )
     for name in SAME
@@ -101,7 +177,8 @@ CASES = [
 
 def build(name, knobs):
     keras.utils.set_random_seed(1)  # so that two models of one shape start alike
-    return zoo.create(name, classes=3, input_shape=(16, 16, 3), design=Design(**{"width": 0.25, **knobs}))
+    size, base = SIZES.get(name, 16), BASE.get(name, {})
+    return zoo.create(name, classes=3, input_shape=(size, size, 3), design=Design(**{"width": 0.25, **base, **knobs}))
 
 
 def observed(name, knobs, randomize, seen={}):  # noqa: B006 - the default is a cache
@@ -111,7 +188,7 @@ def observed(name, knobs, randomize, seen={}):  # noqa: B006 - the default is a 
         model = build(name, knobs)
         initial = [numpy(v) for v in model.weights]
         randomize(model)
-        x = draw((8, 16, 16, 3), low=0, high=255)
+        x = draw((8, *model.input_shape[1:]), low=0, high=255)
         outputs = numpy(model(x, training=False))
         model.compile(keras.optimizers.SGD(0.01), "mse", run_eagerly=True)
         loss = float(model.train_on_batch(x, np.eye(3, dtype="float32")[np.arange(8) % 3]))
@@ -156,6 +233,7 @@ def test_undeclared_knobs_say_why(name):
     reasons = set()
     undeclared = {"padding": "valid", "drop_path": 0.1, "freeze": "square", "depth": 3, "skip_length": 2}
     undeclared |= {"width_schedule": "flat", "pool_position": "before"}
+    undeclared = {knob: value for knob, value in undeclared.items() if knob not in declared}
     undeclared |= {knob: values[-1] for knob, (values, _) in VALUES.items() if knob not in declared}
     assert set(undeclared) | set(declared) == {f.name for f in dataclasses.fields(Design)}
     for knob, value in undeclared.items():
@@ -163,7 +241,7 @@ def test_undeclared_knobs_say_why(name):
             zoo.create(name, design=Design(**{knob: value}))
         reasons.add(str(error.value).partition("has no ")[2].partition(". Its")[0])
         assert declared[0] in str(error.value)
-    assert len(reasons) > len(undeclared) / 2, "the reasons are not all one phrase"
+    assert len(reasons) >= len(undeclared) / 2, "the reasons are not all one phrase"
 
 
 @pytest.mark.parametrize(

@@ -88,3 +88,57 @@ def test_resnet(shortcut, size, randomize):
     assert expected.std() > 1e-2
     scale = np.abs(expected).max()
     np.testing.assert_allclose(numpy(model(x, training=False)), expected, rtol=1e-4, atol=1e-4 * scale)
+
+
+def neighbours(x, n=5, alpha=1e-4, beta=0.75):
+    """Caffe's LRN across channels."""
+    padded = np.pad(x**2, [(0, 0)] * 3 + [(n // 2, n // 2)])
+    return x / (1 + alpha / n * np.lib.stride_tricks.sliding_window_view(padded, n, -1).sum(-1)) ** beta
+
+
+def googlenet(x, weights):
+    """bvlc_googlenet/deploy.prototxt: the logits, and the features that the first auxiliary classifier sees."""
+
+    def layer(x, name, **options):
+        return relu(convolve(x, weights[name][0], **options) + weights[name][1])
+
+    x = neighbours(pool_of_caffe(layer(x - [123, 117, 104], "stem", stride=2, pad=3)))
+    x = early = pool_of_caffe(neighbours(layer(layer(x, "conv2_reduce"), "conv2", pad=1)))
+    for number in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"):
+        name = f"inception{number}"
+        high = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=-np.inf)
+        branches = [
+            layer(x, f"{name}_1x1"),
+            layer(layer(x, f"{name}_3x3_reduce"), f"{name}_3x3", pad=1),
+            layer(layer(x, f"{name}_5x5_reduce"), f"{name}_5x5", pad=2),
+            layer(np.lib.stride_tricks.sliding_window_view(high, (3, 3), (1, 2)).max((-2, -1)), f"{name}_pool_1x1"),
+        ]
+        x = np.concatenate(branches, -1)
+        early = x if number <= "4a" else early
+        x = pool_of_caffe(x) if number in ("3b", "4e") else x
+    return x.mean((1, 2)) @ weights["head"][0] + weights["head"][1], early
+
+
+def auxiliary(x, weights):
+    """bvlc_googlenet/train_val.prototxt, loss1."""
+    x = np.lib.stride_tricks.sliding_window_view(x, (5, 5), (1, 2))[:, ::3, ::3].mean((-2, -1))
+    x = relu(convolve(x, weights["auxiliary1_conv"][0]) + weights["auxiliary1_conv"][1])
+    kernel, bias = weights["auxiliary1_dense"]
+    x = relu(x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1]) + bias)
+    return x @ weights["auxiliary1_logits"][0] + weights["auxiliary1_logits"][1]
+
+
+@pytest.mark.parametrize("size", [(67, 90), pytest.param((224, 224), marks=pytest.mark.slow)])
+def test_googlenet(size, randomize):
+    design = zoo.Design(width=0.25)
+    model = randomize(zoo.create("googlenet", classes=5, input_shape=(*size, 3), design=design, auxiliary=True))
+    x = draw((2, *size, 3), low=0, high=255)
+    expected, early = googlenet(x.astype("float64"), weights_of(model))
+    assert expected.std() > 1e-2
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(numpy(model(x, training=False)), expected, rtol=1e-4, atol=1e-4 * scale)
+    if size == (224, 224):  # for which the auxiliary classifiers are made
+        side = randomize(model.get_layer("auxiliary1").body)
+        expected, found = auxiliary(early, weights_of(side)), numpy(side(early.astype("float32"), training=False))
+        assert expected.std() > 1e-2
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
