@@ -12,7 +12,7 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import keras
 
-from convcraft.layers import ClassNames, Model
+from convcraft.layers import ClassNames, Model, SlidingDense
 
 from .costs import Cost, cost
 from .design import Design
@@ -145,7 +145,7 @@ def _builder(model, facts):
         inputs = keras.Input(tuple(input_shape), name="images")
         try:
             outputs = facts["build"](
-                inputs, classes, design.over(facts["paper"]), head, **facts["arguments"], **options
+                inputs, classes, design.over(facts["paper"]), head, **{**facts["arguments"], **options}
             )
         except ValueError as error:
             if "negative" not in str(error).lower():
@@ -155,8 +155,17 @@ def _builder(model, facts):
                 f"after the network's strides. Its documented size is {facts['size']}."
             ) from error
         net = Model(inputs, outputs, name=name or model)
-        if weights is not None:
+        if weights is None:
+            return net
+        try:
             _load(net, model, weights)
+        except ValueError:
+            if not any(isinstance(layer, SlidingDense) for layer in net.layers):
+                raise
+            # saved with images of the documented size, where the dense layers are no convolutions
+            fixed = (facts["size"], facts["size"], input_shape[2])
+            twin = builder(classes, fixed, weights=weights, head=head, design=design, **options)
+            net.set_weights([w.reshape(v.shape) for w, v in zip(twin.get_weights(), net.weights, strict=True)])
         return net
 
     own = [p for p in inspect.signature(facts["build"]).parameters.values() if p.default is not p.empty]
