@@ -4,8 +4,6 @@ Seven fractal blocks, themselves joined as a fractal of three columns: B7 alone;
 nets differ in how the columns end: their mean; a sum that freeze-drop-path trains in stages; powers, as in a series.
 """
 
-from dataclasses import replace
-
 from keras import layers
 
 from convcraft.layers import FractalJoin, FreezeDropPath
@@ -83,7 +81,7 @@ def fractal_of_fractals(x, classes, design: Design, head_kind: str, *, end: str,
     half = block(middle, 6, B6)
     shallow = block(x, 7, (entry, *B7[1:]))
     x = _end(shallow, half, deep, end, design, mean, power)
-    return head(x, classes, replace(design, dropout=0.0), head_kind)  # the blocks have had theirs
+    return head(x, classes, design, head_kind, grid=2, drop=False)  # the blocks have had theirs
 
 
 def _end(shallow, half, deep, end, design, mean, power):

@@ -5,8 +5,6 @@ the joins at random (local), or all columns but one (global), so that every colu
 `extract_column`.
 """
 
-from dataclasses import replace
-
 import keras
 
 from convcraft.layers import FractalJoin, FractalPath, Model
@@ -81,7 +79,7 @@ def fractalnet(
             join=design.join or "mean",
             freeze=design.freeze,
         )
-    return head(x, classes, replace(design, dropout=0.0), head_kind)  # the blocks have had theirs
+    return head(x, classes, design, head_kind, drop=False)  # the blocks have had theirs
 
 
 FractalNet20, FractalNet40 = fractalnet

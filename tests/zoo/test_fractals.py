@@ -8,7 +8,6 @@ from harness import draw, numpy
 from convcraft import zoo
 from convcraft.layers import FractalJoin, FractalPath, FreezeDropPath
 
-SMALL = {"filters": (4, 4), "design": zoo.Design(width=1.0)}
 X = draw((6, 16, 16, 3), low=0, high=255)
 Y = np.arange(6) % 3
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -146,3 +145,51 @@ def test_boosting_sums_the_shallow_branch_and_its_correction():
     assert correction._keras_history.operation.name == "correction"
     norm = model.get_layer("end_norm")
     assert not norm.center and not norm.scale
+
+
+KNOBS = {
+    "activation": ["elu", "maxout", "rrelu"],
+    "normalization": ["none", "group"],
+    "norm_position": ["after"],
+    "transition": ["avg", "stride"],
+    "join": ["sum", "max"],
+    "conv": ["separable", "factored"],
+    "kernel_size": [5],
+    "conv_init": ["he_normal"],
+    "dense_init": ["he_normal"],
+    "kernel_regularizer": ["l2"],
+    "kernel_constraint": ["unit_norm"],
+    "dropout": [0.0],
+    "drop_path": [0.0],
+    "freeze": ["square", "reverse"],
+    "width": [0.5],
+    "head_layers": [(6,)],
+    "head_activation": ["elu"],
+    "pooling": ["adaptive"],
+    "preprocessing": ["squeeze", "none"],
+}
+SAMPLE = {("fractalnet20", "join", "max"), ("fractalnet20", "freeze", "square"), ("fof", "conv", "separable")}
+CASES = [(name, knob, value) for name in ("fractalnet20", "fof") for knob, values in KNOBS.items() for value in values]
+
+
+@pytest.mark.parametrize(
+    "name, knob, value", [pytest.param(*c, marks=[] if c in SAMPLE else [pytest.mark.slow]) for c in CASES]
+)
+def test_each_knob_changes_the_model_and_trains(name, knob, value):
+    assert set(KNOBS) == set(zoo.info(name).knobs)
+    size = 64 if knob in ("pooling", "kernel_size") else 16
+    options = {"filters": (4, 4), "columns": 2} if name == "fractalnet20" else {"columns": 1}
+    base = {"head_layers": (5,)} if knob == "head_activation" else {}
+    base |= {"width": 1.0 if name == "fractalnet20" else 1 / 64} if knob != "width" else {}
+    options |= {"classes": 3, "input_shape": (size, size, 3)}
+    before = zoo.create(name, design=zoo.Design(**base), **options)
+    model = zoo.create(name, design=zoo.Design(**{**base, knob: value}), **options)
+    assert before.to_json() != model.to_json()
+    model.compile("sgd", LOSS, jit_compile=False)
+    x = draw((6, size, size, 3), low=0, high=255)
+    assert np.isfinite(model.fit(x, Y, verbose=0).history["loss"]).all()
+
+
+def test_a_join_that_cannot_be():
+    with pytest.raises(ValueError, match="mean, sum, max; received 'concat'"):
+        zoo.create("fractalnet20", design=zoo.Design(join="concat"))
