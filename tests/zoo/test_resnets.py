@@ -291,16 +291,18 @@ def test_drop_path_rises_linearly_from_the_input(name):
     assert not any(isinstance(layer, layers.DropPath) for layer in without.layers)
 
 
-def test_drop_path_leaves_the_shortcut_and_inference_alone(randomize):
+@pytest.mark.parametrize("name, end", [("resnet20_cifar", "act"), ("resnet20_cifar_v2", "join")])
+def test_drop_path_leaves_the_shortcut_and_inference_alone(name, end, randomize):
     """With nearly every branch dropped, the last block of most images is its shortcut."""
-    plain = randomize(zoo.create("resnet20_cifar_v2", input_shape=(8, 8, 3)))
-    model = zoo.create("resnet20_cifar_v2", input_shape=(8, 8, 3), design=Design(drop_path=0.999))
-    model.set_weights([*plain.get_weights()])
+    plain = randomize(zoo.create(name, input_shape=(8, 8, 3)))
+    model = zoo.create(name, input_shape=(8, 8, 3), design=Design(drop_path=0.999))
+    model.set_weights(plain.get_weights())
     x = draw((64, 8, 8, 3), low=0, high=255)
     np.testing.assert_array_equal(numpy(model(x, training=False)), numpy(plain(x, training=False)))
-    ends = keras.Model(model.input, [model.get_layer(f"stage3_block{n}_join").output for n in (2, 3)])
+    ends = keras.Model(model.input, [model.get_layer(f"stage3_block{n}_{end}").output for n in (2, 3)])
     before, after = (numpy(y) for y in ends(x, training=True))
     assert (before == after).reshape(64, -1).all(1).sum() >= 60
+    assert before.any()
 
 
 def test_zero_gamma_starts_each_block_as_its_shortcut():
