@@ -54,10 +54,10 @@ UNPUBLISHED = {
     "plain_cnn",
     *(f"resnet{depth}_cifar_v2" for depth in (20, 32, 44, 56)),
 }
-BORN_SMALL = ("resnet_in_resnet", "wide_resnet", "all_cnn", "plain_cnn")
-
-
-OTHER_SIZES = {"alexnet_2012": 227}
+UNPUBLISHED |= {"fractalnet40", "fof", "sbn", "tsn", "googlenet_cifar"}
+UNPUBLISHED |= {f"mobilenet_{form}_cifar" for form in ("v1", "v2", "v3_small", "v3_large")}
+BORN_SMALL = ("resnet_in_resnet", "wide_resnet", "all_cnn", "plain_cnn", "fractalnet", "fof", "sbn", "tsn")
+OTHER_SIZES = {"alexnet_2012": 227, "inception_v3": 299}
 
 
 def is_small(name):
