@@ -1,7 +1,7 @@
 """Network in network (Lin, Chen, Yan 2013, arXiv 1312.4400): 1x1 kernels between the others, no dense layer.
 
-Each row is a convolution and two of 1x1 on top of it, a small network slid over the image; the last ends in one channel
-a class, which global average pooling turns into logits.
+Each stage is a convolution and two of 1x1 on top of it, a small network slid over the image; the last ends in one
+channel a class, which global average pooling turns into logits.
 
 As in the authors' Caffe files, max pooling rounds sizes up, and the classifier's outputs pass a ReLU.
 """
@@ -10,12 +10,12 @@ from .blocks import conv, dropout, head, preprocess, stem
 from .design import Design
 from .registry import family
 
-# The first kernel's (stride, padding), then the rows: the kernel's size, the widths, and the pooling that follows, with
-# "drop" where dropout does. The last row's third convolution is the classifier.
+# The first kernel's (stride, padding), then the stages: the kernel's size, the widths, and the pooling that follows,
+# with "drop" where dropout does. The last stage's third convolution is the classifier.
 VARIANTS: dict[str, dict] = {
     "nin": {
         "entry": (4, "valid"),
-        "rows": [
+        "stages": [
             (11, (96, 96, 96), "max"),
             (5, (256, 256, 256), "max"),
             (3, (384, 384, 384), "max drop"),
@@ -25,7 +25,7 @@ VARIANTS: dict[str, dict] = {
     },
     "nin_cifar": {
         "entry": (1, "same"),
-        "rows": [(5, (192, 160, 96), "max drop"), (5, (192, 192, 192), "avg drop"), (3, (192, 192), "")],
+        "stages": [(5, (192, 160, 96), "max drop"), (5, (192, 192, 192), "avg drop"), (3, (192, 192), "")],
         "colours": {"mean": (125.3, 123.0, 113.9), "std": (63.0, 62.1, 66.7)},
         "size": 32,
         "paper": Design(conv_init="he_normal"),
@@ -54,20 +54,20 @@ VARIANTS: dict[str, dict] = {
     "contrast and whitens; here they are standardized by channel. transition replaces every pooling: nin_cifar has max "
     "pooling, then average.",
 )
-def nin(x, classes, design: Design, head_kind: str, *, entry, rows, colours):
+def nin(x, classes, design: Design, head_kind: str, *, entry, stages, colours):
     """Builds the body; see the module."""
     x = preprocess(x, design, **colours)
-    for row, (kernel, widths, after) in enumerate(rows, 1):
+    for stage, (kernel, widths, after) in enumerate(stages, 1):
         for number, filters in enumerate(widths, 1):
             pool = None
             if after and number == len(widths):
-                pool = {"name": f"pool{row}", "size": 3, "ceil": True, "usual": after.split()[0]}
-            if row == number == 1:
+                pool = {"name": f"pool{stage}", "size": 3, "ceil": True, "usual": after.split()[0]}
+            if stage == number == 1:
                 stride, padding = entry
                 x = stem(x, filters, kernel, stride, design, padding=padding, pool=pool)
             else:
-                x = conv(x, filters, kernel if number == 1 else 1, 1, design, f"row{row}_conv{number}", pool=pool)
-        x = dropout(x, design, f"dropout{row}") if "drop" in after else x
+                x = conv(x, filters, kernel if number == 1 else 1, 1, design, f"stage{stage}_conv{number}", pool=pool)
+        x = dropout(x, design, f"dropout{stage}") if "drop" in after else x
     return head(x, classes, design, head_kind, kernel=1, drop=False)
 
 

@@ -1,6 +1,6 @@
 """VGG (Simonyan, Zisserman 2014, arXiv 1409.1556): 11 to 19 layers of 3x3 kernels only.
 
-Five rows of convolutions, a pooling after each, 64 channels doubled up to 512; two dense layers of 4096 hold most of
+Five stages of convolutions, a pooling after each, 64 channels doubled up to 512; two dense layers of 4096 hold most of
 the weights. The forms with batch normalization are later, and train without tricks; so does the one for small images,
 whose only dense layer is the classifier.
 """
@@ -14,17 +14,17 @@ IMAGENET = {"mean": (123.68, 116.779, 103.939), "std": (58.395, 57.12, 57.375), 
 CIFAR = {"mean": (125.3, 123.0, 113.9), "std": (63.0, 62.1, 66.7)}
 SMALL = Design(normalization="batch", head_layers=(), pooling="gap", dropout=0.0)
 
-# convolutions in each of the five rows: configurations A, B, D and E
+# convolutions in each of the five stages: configurations A, B, D and E
 VARIANTS: dict[str, dict] = {
-    "vgg11": {"rows": (1, 1, 2, 2, 2), "colours": IMAGENET},
-    "vgg13": {"rows": (2, 2, 2, 2, 2), "colours": IMAGENET},
-    "vgg16": {"rows": (2, 2, 3, 3, 3), "colours": IMAGENET},
-    "vgg19": {"rows": (2, 2, 4, 4, 4), "colours": IMAGENET},
-    "vgg11_bn": {"rows": (1, 1, 2, 2, 2), "colours": IMAGENET, "paper": BN},
-    "vgg13_bn": {"rows": (2, 2, 2, 2, 2), "colours": IMAGENET, "paper": BN},
-    "vgg16_bn": {"rows": (2, 2, 3, 3, 3), "colours": IMAGENET, "paper": BN},
-    "vgg19_bn": {"rows": (2, 2, 4, 4, 4), "colours": IMAGENET, "paper": BN},
-    "vgg_cifar": {"rows": (2, 2, 3, 3, 3), "colours": CIFAR, "paper": SMALL, "size": 32},
+    "vgg11": {"stages": (1, 1, 2, 2, 2), "colours": IMAGENET},
+    "vgg13": {"stages": (2, 2, 2, 2, 2), "colours": IMAGENET},
+    "vgg16": {"stages": (2, 2, 3, 3, 3), "colours": IMAGENET},
+    "vgg19": {"stages": (2, 2, 4, 4, 4), "colours": IMAGENET},
+    "vgg11_bn": {"stages": (1, 1, 2, 2, 2), "colours": IMAGENET, "paper": BN},
+    "vgg13_bn": {"stages": (2, 2, 2, 2, 2), "colours": IMAGENET, "paper": BN},
+    "vgg16_bn": {"stages": (2, 2, 3, 3, 3), "colours": IMAGENET, "paper": BN},
+    "vgg19_bn": {"stages": (2, 2, 4, 4, 4), "colours": IMAGENET, "paper": BN},
+    "vgg_cifar": {"stages": (2, 2, 3, 3, 3), "colours": CIFAR, "paper": SMALL, "size": 32},
 }
 WIDTHS = (64, 128, 256, 512, 512)
 
@@ -61,20 +61,20 @@ WIDTHS = (64, 128, 256, 512, 512)
         "vgg19_bn": "top-1 74.2 % (torchvision)",
     },
     deviations="Kernels start as Glorot's. Beside batch normalization the convolutions keep their biases, as in "
-    "torchvision's models; conv_bias=False leaves out those that do nothing. vgg_cifar has the rows of vgg16.",
+    "torchvision's models; conv_bias=False leaves out those that do nothing. vgg_cifar has the stages of vgg16.",
 )
-def vgg(x, classes, design: Design, head_kind: str, *, rows, colours, conv_bias: bool = True):
+def vgg(x, classes, design: Design, head_kind: str, *, stages, colours, conv_bias: bool = True):
     """Builds the body; see the module."""
     x = preprocess(x, design, **colours)
-    for row, (count, filters) in enumerate(zip(rows, by_schedule(WIDTHS, design), strict=True), 1):
+    for stage, (count, filters) in enumerate(zip(stages, by_schedule(WIDTHS, design), strict=True), 1):
         count = design.depth or count
         for number in range(1, count + 1):
-            pool = {"name": f"pool{row}", "padding": "valid"} if number == count else None
+            pool = {"name": f"pool{stage}", "padding": "valid"} if number == count else None
             options = {"pool": pool, "bias": conv_bias or None}  # None: where no normalization stands in for it
-            if row == number == 1:
+            if stage == number == 1:
                 x = stem(x, filters, 3, 1, design, **options)
             else:
-                x = conv(x, filters, 3, 1, design, f"row{row}_conv{number}", **options)
+                x = conv(x, filters, 3, 1, design, f"stage{stage}_conv{number}", **options)
     return head(x, classes, design, head_kind, grid=7)
 
 

@@ -75,6 +75,14 @@ def test_sizes_are_the_papers(name, stem):
     assert found == [stem, 27, 13, 6] and model.output_shape == (None, 6 * 6 * 64)
 
 
+@pytest.mark.parametrize("name", ["alexnet_2012", "alexnet"])
+def test_layer_names(name):
+    """Weights are found by these names: a change breaks files that users have."""
+    model = zoo.create(name, input_shape=(67, 67, 3), design=Design(width=0.1))
+    expected = "stem conv2 conv3 conv4 conv5 head_dense1 head_dense2 head"
+    assert [layer.name for layer in model.layers if layer.weights] == expected.split()
+
+
 def test_groups_are_the_papers():
     def groups(name, **knobs):
         model = zoo.create(name, head="none", input_shape=(67, 67, 3), design=Design(**{"width": 0.25, **knobs}))

@@ -34,6 +34,7 @@ VALUES: dict[str, tuple] = {
     "pooling": (("gap", "flatten", "adaptive"), {}),
     "preprocessing": (("paper", "standardize", "squeeze", "none"), {}),
     "drop_path": ((0.0, 0.3), {}),
+    "freeze": (("square", "uniform", "reverse"), {}),
     "depth": ((1, 2), {}),
     "skip_length": ((1, 2, 4), {"depth": 2}),
 }
@@ -110,6 +111,7 @@ SAME |= {
     "plain_cnn": _BODY | _POOLS | _DENSE | _GAP | _CIFAR | {("width_schedule", "pyramid"), ("depth", 1)},
 }
 # three pixels or more must be left, for flatten, gap and adaptive to differ
+BASE |= dict.fromkeys(("alexnet_2012", "vgg11"), {"head_layers": (24, 16)})
 SIZES |= {"alexnet_2012": 131, "alexnet_cifar": 131, "vgg11": 96, "vgg_cifar": 96, "nin": 67, "plain_cnn": 48}
 # Of the families that have their turn in the slow run, what the quick one tries.
 SAMPLE = {

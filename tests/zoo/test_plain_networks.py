@@ -19,18 +19,18 @@ def nin(x, net):
     """mavenlin's Caffe file, as far as facts.md 10.1 tells it: every pooling is rounded up."""
     x = net.conv(x - [123.68, 116.779, 103.939], "stem", stride=4, pad=0)
     for row in (1, 2, 3, 4):
-        x = x if row == 1 else net.conv(x, f"row{row}_conv1")
-        x = net.conv(x, f"row{row}_conv2")
-        x = x if row == 4 else pool(net.conv(x, f"row{row}_conv3"), 3, ceil=True)
+        x = x if row == 1 else net.conv(x, f"stage{row}_conv1")
+        x = net.conv(x, f"stage{row}_conv2")
+        x = x if row == 4 else pool(net.conv(x, f"stage{row}_conv3"), 3, ceil=True)
     return classified(x, net)
 
 
 def nin_cifar(x, net):
-    x = net.conv(net.conv(net.conv((x - MEAN) / np.array(STD), "stem"), "row1_conv2"), "row1_conv3")
+    x = net.conv(net.conv(net.conv((x - MEAN) / np.array(STD), "stem"), "stage1_conv2"), "stage1_conv3")
     x = pool(x, 3, ceil=True)
-    x = net.conv(net.conv(net.conv(x, "row2_conv1"), "row2_conv2"), "row2_conv3")
+    x = net.conv(net.conv(net.conv(x, "stage2_conv1"), "stage2_conv2"), "stage2_conv3")
     x = pool(x, 3, reduce=np.mean, ceil=True)
-    return classified(net.conv(net.conv(x, "row3_conv1"), "row3_conv2"), net)
+    return classified(net.conv(net.conv(x, "stage3_conv1"), "stage3_conv2"), net)
 
 
 def all_cnn(x, net, kernels, form):
@@ -38,13 +38,13 @@ def all_cnn(x, net, kernels, form):
     for row in (1, 2):
         for index in range(1, kernels + 1):
             last = index == kernels
-            name = "stem" if row == index == 1 else f"row{row}_conv{index}"
+            name = "stem" if row == index == 1 else f"stage{row}_conv{index}"
             x = net.conv(x, name, stride=2 if form == "strided" and last else 1)
         if form in ("all", "convpool"):
-            x = net.conv(x, f"row{row}_conv{kernels + 1}", stride=2 if form == "all" else 1)
+            x = net.conv(x, f"stage{row}_conv{kernels + 1}", stride=2 if form == "all" else 1)
         if form in ("base", "convpool"):
             x = pool(x, 3, ceil=True)
-    return classified(net.conv(net.conv(x, "row3_conv1"), "row3_conv2"), net)
+    return classified(net.conv(net.conv(x, "stage3_conv1"), "stage3_conv2"), net)
 
 
 def plain_cnn(x, net, depth=1):
@@ -89,7 +89,7 @@ def test_dropout_stands_where_the_paper_has_it():
 
     assert dropped("nin") == (["pool3"], [0.5])
     assert dropped("nin_cifar") == (["pool1", "pool2"], [0.5, 0.5])
-    assert dropped("all_cnn_c") == (["preprocess", "row1_conv3_act", "row2_conv3_act"], [0.2, 0.5, 0.5])
+    assert dropped("all_cnn_c") == (["preprocess", "stage1_conv3_act", "stage2_conv3_act"], [0.2, 0.5, 0.5])
     assert dropped("all_cnn_c", form="base")[0] == ["preprocess", "pool1", "pool2"]
     assert dropped("all_cnn_c", 0.25)[1] == [0.1, 0.25, 0.25]
     assert dropped("all_cnn_c", 0.0) == ([], []) == dropped("plain_cnn")

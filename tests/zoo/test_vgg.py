@@ -57,7 +57,7 @@ def test_the_network_is_that_of_keras_applications(name, size, copied):
     found = difference(theirs, ours, size)
     print(f"{name} at {size}: {found:.1e}")
     assert found <= 1e-4
-    for layer in ("row1_conv2", "row4_conv3"):
+    for layer in ("stage1_conv2", "stage4_conv3")[-1 if size[0] < 99 else 0 :]:
         kernel, bias = ours.get_layer(layer).get_weights()
         permuted = kernel[..., np.random.default_rng(0).permutation(kernel.shape[-1])]
         ours.get_layer(layer).set_weights([permuted, bias])
@@ -85,10 +85,19 @@ def test_multiply_adds_of_vgg16():
     assert zoo.info("vgg16").multiply_adds == pytest.approx(15.47e9, rel=0.01)  # torchvision
 
 
+def test_layer_names():
+    """Weights are found by these names: a change breaks files that users have."""
+    model = zoo.create("vgg16_bn", input_shape=(32, 32, 3), design=Design(width=0.1))
+    convolutions = [f"stage{stage}_conv{number}" for stage in range(1, 6) for number in range(1, 3 + (stage > 2))]
+    expected = [name for conv in ["stem", *convolutions[1:]] for name in (conv, f"{conv}_norm")]
+    expected += ["head_dense1", "head_dense2", "head"]
+    assert [layer.name for layer in model.layers if layer.weights] == expected
+
+
 def test_widths_by_schedule():
     def widths(**knobs):
         model = zoo.create("vgg_cifar", head="none", design=Design(width=0.25, **knobs))
-        return [model.get_layer(f"row{row}_conv2").filters for row in range(1, 6)]
+        return [model.get_layer(f"stage{row}_conv2").filters for row in range(1, 6)]
 
     assert widths() == widths(width_schedule="pyramid") == [16, 32, 64, 128, 128]
     assert widths(width_schedule="inverse") == [128, 128, 64, 32, 16]
