@@ -1,5 +1,6 @@
 """What all our layers share: registration, and noise that differs between replicas."""
 
+import math
 from typing import Any
 
 import keras
@@ -45,6 +46,22 @@ def replica_id() -> Tensor | None:
 
 def seed_generator(seed: int | None, layer: str) -> SeedGenerator:
     """A `SeedGenerator` for `layer`, or a clear error if `seed` is neither an integer nor None."""
+    return SeedGenerator(checked_seed(seed, layer))
+
+
+def checked_seed(seed: int | None, layer: str) -> int | None:
+    """`seed` as every backend's generator takes it, or a clear error."""
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise ValueError(f"{layer}: expected seed to be an integer or None, received {seed!r}.")
-    return SeedGenerator(seed)
+    return None if seed is None else seed % 2**31  # JAX refuses negative ones, PyTorch more than 31 bits
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite Python number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_range(value: Any) -> bool:
+    """Whether it is a pair of numbers, the lower one first."""
+    pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
+    return pair and value[0] < value[1]

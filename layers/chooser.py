@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .base import Tensor
+from .base import Tensor, checked_seed
 from .draws import mix
 
 RANGE = 2**24  # a draw is an integer below it, compared with integers: no rounding can differ between backends
@@ -67,6 +67,4 @@ def mix_integer(x: int) -> int:
 
 def keras_seed_generator(seed: int | None, layer: str) -> keras.random.SeedGenerator:
     """Keras's own generator, which draws alike on every replica; an error if `seed` is no integer."""
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise ValueError(f"{layer}: expected seed to be an integer or None, received {seed!r}.")
-    return keras.random.SeedGenerator(seed)
+    return keras.random.SeedGenerator(checked_seed(seed, layer))

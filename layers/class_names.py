@@ -27,9 +27,11 @@ class ClassNames(keras.layers.Layer):
 
     def __init__(self, names: Iterable[str], **kwargs: Any):
         super().__init__(**kwargs)
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            raise ValueError(f"ClassNames: expected names to be a list of strings, received {names!r}.")
         names = list(names)
         if not all(isinstance(name, str) for name in names):
-            raise ValueError(f"ClassNames: expected a list of strings, received {names!r}.")
+            raise ValueError(f"ClassNames: expected names to be a list of strings, received {names!r}.")
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"ClassNames: expected each name once, received {twice} more often.")

@@ -128,6 +128,8 @@ class CompetitiveConv2D(keras.layers.Layer):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """The maximum over the branches."""
+        if inputs.shape[0] == 0:  # TensorFlow's convolution gives an empty batch of a wrong shape
+            return ops.zeros(self.compute_output_shape(inputs.shape), self.compute_dtype)
         best = None
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             x = self.pooling(inputs) if number == len(self.kernel_sizes) else inputs

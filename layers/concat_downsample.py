@@ -102,6 +102,8 @@ class ConcatDownsample(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Pools, convolves, concatenates."""
+        if inputs.shape[0] == 0:  # TensorFlow's convolution gives an empty batch of a wrong shape
+            return ops.zeros(self.compute_output_shape(inputs.shape), self.compute_dtype)
         return ops.concatenate([self.pooling(inputs), self.convolution(inputs)], axis=self._axis)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

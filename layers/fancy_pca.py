@@ -1,5 +1,6 @@
 """Fancy PCA (Krizhevsky et al. 2012, "ImageNet Classification with Deep CNNs", section 4.1)."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,8 +9,9 @@ import numpy as np
 from keras import ops
 
 from .augmentation import Augmentation
-from .base import Tensor, register
+from .base import Tensor, is_number, is_range, register
 from .draws import normal
+from .preprocessing import batches_of, moments
 
 # Of ImageNet's colours as images in [0, 1]: variances, and eigenvectors as columns (rows are red, green, blue).
 # As published with fb.resnet.torch, datasets/imagenet.lua.
@@ -97,11 +99,11 @@ class FancyPCA(Augmentation):
         **kwargs: Any,
     ):
         super().__init__(seed=seed, data_format=data_format, **kwargs)
-        if std < 0:
-            raise ValueError(f"FancyPCA: expected std to be at least 0, received {std}.")
+        if not is_number(std) or std < 0:
+            raise ValueError(f"FancyPCA: expected std to be a number of at least 0, received {std!r}.")
         if (eigenvalues is None) != (eigenvectors is None):
             raise ValueError("FancyPCA: expected eigenvalues and eigenvectors together, received only one of them.")
-        if len(value_range) != 2 or not value_range[0] < value_range[1]:
+        if not is_range(value_range):
             raise ValueError(f"FancyPCA: expected value_range to be (low, high), received {value_range!r}.")
         self.std = std
         self.value_range = tuple(value_range)
@@ -141,21 +143,33 @@ class FancyPCA(Augmentation):
         """The C x C eigenvectors in use, float32, as columns."""
         return keras.ops.convert_to_numpy(self._vectors)
 
-    def adapt(self, images: np.ndarray) -> None:
-        """Takes eigenvalues and eigenvectors from the colours of a batch of images, as the layer takes them."""
-        axis = -1 if self.data_format == "channels_last" else 1
-        images = np.asarray(images)
-        if images.ndim != 4 or images.shape[axis] != self._values.shape[0]:
-            raise ValueError(
-                f"FancyPCA.adapt: expected a batch of images with {self._values.shape[0]} channels, "
-                f"received shape {images.shape}. For another number of channels, pass eigenvalues and eigenvectors."
-            )
+    def adapt(self, images: Any) -> None:
+        """Finds eigenvalues and eigenvectors of the training images' colours, in float64 and in one pass.
+
+        Args:
+            images: a batch of them, as the layer takes it (rank 4, any dtype); or an iterable of batches or of single
+                images, or of pairs whose first is one, such as a `tf.data.Dataset` of images and labels.
+        """
         low, high = self.value_range
-        pixels = np.moveaxis(images, axis, -1).reshape(-1, images.shape[axis]).astype("float64")
-        values, vectors = np.linalg.eigh(np.cov((pixels - low) / (high - low), rowvar=False))
-        order = np.argsort(values)[::-1]
-        self._values.assign(np.maximum(values[order], 0).astype("float32"))
-        self._vectors.assign(vectors[:, order].astype("float32"))
+        channels = self._values.shape[0]
+
+        def pixels():
+            for batch in batches_of(images, "FancyPCA.adapt", self.data_format):
+                if batch.shape[-1] != channels:
+                    raise ValueError(
+                        f"FancyPCA.adapt: expected images with {channels} channels, received {batch.shape[-1]}. "
+                        "For another number of channels, pass eigenvalues and eigenvectors."
+                    )
+                yield (batch.reshape(-1, channels) - low) / (high - low)
+
+        rows = pixels()
+        first = next(rows, None)
+        if first is None:
+            raise ValueError("FancyPCA.adapt: expected images, received none.")
+        _, covariance = moments(itertools.chain([first], rows), covariance=True)
+        values, vectors = np.linalg.eigh(covariance)  # ascending
+        self._values.assign(np.maximum(values[::-1], 0).astype("float32"))
+        self._vectors.assign(vectors[:, ::-1].astype("float32"))
 
     def augment(self, images: Tensor, seeds: Tensor) -> Tensor:
         """The pure function; see `fancy_pca`."""

@@ -205,7 +205,7 @@ class FractalJoin(Chooser):
             count = ops.reshape(ops.sum(ops.cast(survivors, "float32"), axis=1), shape)
         result = terms[0]
         for term in terms[1:]:
-            result = ops.maximum(result, term) if self.join == "max" else ops.add(result, term)
+            result = ops.maximum(result, term) if self.join == "max" else result + term
         if self.join == "mean" and len(inputs) > 1:
             result = ops.divide(result, ops.cast(count, result.dtype))
         return result

@@ -1,6 +1,7 @@
 """Freeze-drop-path (Smith and Topin 2016, arXiv 1611.00847, with the authors' released code)."""
 
 import functools
+import operator
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -110,18 +111,18 @@ class FreezeDropPath(Chooser):
         inputs = joined_inputs("FreezeDropPath", inputs)
         self.branches = len(inputs)
         if not training:
-            return functools.reduce(ops.add, inputs)
+            return functools.reduce(operator.add, inputs)
         trained, _ = self.draw()
         terms = []
         for index, x in enumerate(inputs):
             passed = ops.where(trained == index, x, ops.stop_gradient(x))
             # where and not a product: what was dropped leaves no NaN behind
             terms.append(ops.where(trained >= index, passed, ops.zeros_like(x)))
-        return functools.reduce(ops.add, terms)
+        return functools.reduce(operator.add, terms)
 
     def branch(self, inputs: Sequence[Tensor], choice: int) -> Tensor:
         """What `call` gives for a choice, by what it needs alone."""
-        return functools.reduce(ops.add, [*map(ops.stop_gradient, inputs[:choice]), inputs[choice]])
+        return functools.reduce(operator.add, [*map(ops.stop_gradient, inputs[:choice]), inputs[choice]])
 
     def trained(self, inputs: Sequence[Tensor], choice: int) -> Tensor:
         """The inputs that the gradient reaches, for a choice."""

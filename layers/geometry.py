@@ -4,7 +4,7 @@ from functools import reduce
 
 from keras import ops
 
-from .base import Tensor
+from .base import Tensor, is_number
 
 FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 
@@ -83,8 +83,10 @@ def resample(
     )
 
 
-def check_fill_mode(fill_mode: str, layer: str) -> None:
-    """Raises a ValueError for a fill mode that does not exist."""
+def check_fill(fill_mode: str, fill_value: float, layer: str) -> None:
+    """Raises a ValueError for a fill mode that does not exist, or a value that is no number."""
+    if not is_number(fill_value):
+        raise ValueError(f"{layer}: expected fill_value to be a number, received {fill_value!r}.")
     if fill_mode not in FILL_MODES:
         raise ValueError(
             f"{layer}: expected fill_mode 'nearest', 'constant', 'reflect' or 'wrap', received {fill_mode!r}."

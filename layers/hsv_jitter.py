@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from .augmentation import Augmentation
-from .base import Tensor, register
+from .base import Tensor, is_number, is_range, register
 from .draws import uniform
 
 
@@ -161,13 +161,13 @@ class HSVJitter(Augmentation):
     ):
         super().__init__(seed=seed, data_format=data_format, **kwargs)
         for name, pair in (("power", power), ("factor", factor)):
-            if not _is_pair(pair) or not 0 < pair[0] <= pair[1] < math.inf:
+            if not _is_pair(pair) or not 0 < pair[0] <= pair[1]:
                 raise ValueError(f"HSVJitter: expected {name} to be (low, high), 0 < low <= high, received {pair!r}.")
-        if not 0 <= shift <= 1:
+        if not is_number(shift) or not 0 <= shift <= 1:
             raise ValueError(f"HSVJitter: expected shift from 0 to 1, received {shift!r}.")
-        if not 0 <= hue <= 0.5:
+        if not is_number(hue) or not 0 <= hue <= 0.5:
             raise ValueError(f"HSVJitter: expected hue from 0 to .5 (any hue), received {hue!r}.")
-        if not _is_pair(value_range) or not -math.inf < value_range[0] < value_range[1] < math.inf:
+        if not is_range(value_range):
             raise ValueError(f"HSVJitter: expected value_range to be (low, high), received {value_range!r}.")
         self.power = tuple(power)
         self.factor = tuple(factor)
@@ -201,4 +201,4 @@ class HSVJitter(Augmentation):
 
 
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))

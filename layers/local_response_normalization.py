@@ -89,6 +89,8 @@ class LocalResponseNormalization(keras.layers.Layer):
                 "LocalResponseNormalization: expected inputs of rank 2 or more with a known number of channels, "
                 f"received shape {tuple(inputs.shape)} ({self.data_format})."
             )
+        if 0 in inputs.shape:  # JAX and PyTorch cannot flatten it
+            return inputs
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
         x = ops.cast(inputs, dtype)
         number = np.arange(channels)

@@ -102,6 +102,8 @@ class MixUpCutMix(keras.layers.Layer):
         if len(images.shape) != 4:
             raise ValueError(f"MixUpCutMix: expected a batch of images, received shape {tuple(images.shape)}.")
         given = {"images": images, "labels": self._one_hot(labels)}
+        if images.shape[0] == 0:  # PyTorch's backend cannot
+            return ops.cast(images, self.compute_dtype), given["labels"]
         mixed = [
             call_with_seed(mixer, dict(given), seeds=fold(seeds, number)) for number, mixer in enumerate(self._mixers)
         ]

@@ -121,4 +121,6 @@ def as_model(model: keras.Model) -> Model:
             f"as_model: expected a functional or built sequential Keras model, received {type(model).__name__}. "
             "For a model class of your own, inherit from convcraft.Model."
         )
+    if isinstance(model, keras.Sequential):  # has no `input`
+        return Model(model.inputs[0], model.outputs[0], name=model.name)
     return Model(model.input, model.output, name=model.name)

@@ -118,7 +118,7 @@ class Preprocessing(keras.layers.Layer):
                 images, or of pairs whose first is one, such as a `tf.data.Dataset` of images and labels.
         """
         name = f"{type(self).__name__}.adapt"
-        batches = _batches(images, name, self.data_format)
+        batches = batches_of(images, name, self.data_format)
         first = next(batches, None)
         if first is None:
             raise ValueError(f"{name}: expected images, received none.")
@@ -217,7 +217,7 @@ def moments(rows: Iterable[np.ndarray], covariance: bool) -> tuple[np.ndarray, n
     return mean, scatter / count
 
 
-def _batches(images: Any, name: str, data_format: str) -> Iterator[np.ndarray]:
+def batches_of(images: Any, name: str, data_format: str) -> Iterator[np.ndarray]:
     """Float64 batches with the channels last, of at most `CHUNK` numbers or one image."""
     if keras.ops.is_tensor(images) or isinstance(images, np.ndarray):
         if len(images.shape) != 4:

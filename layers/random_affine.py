@@ -7,9 +7,9 @@ import numpy as np
 from keras import ops
 
 from .augmentation import Augmentation
-from .base import Tensor, register
+from .base import Tensor, is_number, register
 from .draws import uniform
-from .geometry import about_centre, check_fill_mode, mirror, product, resample, turn
+from .geometry import about_centre, check_fill, mirror, product, resample, turn
 
 
 @register
@@ -52,9 +52,11 @@ class RandomAffine(Augmentation):
         # TensorFlow has no XLA kernel for its projective transform; jit_compile="auto" heeds this
         self.supports_jit = keras.backend.backend() != "tensorflow"
         for name, value in (("rotation", rotation), ("zoom", zoom), ("shift", shift)):
-            if value < 0:
-                raise ValueError(f"RandomAffine: expected {name} to be at least 0, received {value}.")
-        check_fill_mode(fill_mode, "RandomAffine")
+            if not is_number(value) or value < 0:
+                raise ValueError(f"RandomAffine: expected {name} to be a number of at least 0, received {value!r}.")
+        if not isinstance(flip, bool):
+            raise ValueError(f"RandomAffine: expected flip to be True or False, received {flip!r}.")
+        check_fill(fill_mode, fill_value, "RandomAffine")
         self.rotation = rotation
         self.zoom = zoom
         self.shift = shift

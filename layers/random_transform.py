@@ -9,7 +9,7 @@ from keras import ops
 from . import geometry, pixel_transforms
 from . import transforms as known
 from .augmentation import Augmentation
-from .base import Shape, Tensor, register
+from .base import Shape, Tensor, is_number, is_range, register
 from .foreign import call_with_seed
 from .transforms import COLOURS, FILTERS, GEOMETRY, KERAS, NUMBERS, PIPELINES, VALUES, Draws, Entry
 
@@ -125,9 +125,9 @@ class RandomTransform(Augmentation):
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise ValueError(f"RandomTransform: expected count to be an integer of at least 0, received {count!r}.")
         _check_strength(strength, "strength")
-        if len(value_range) != 2 or not value_range[0] < value_range[1]:
+        if not is_range(value_range):
             raise ValueError(f"RandomTransform: expected value_range to be (low, high), received {value_range!r}.")
-        geometry.check_fill_mode(fill_mode, "RandomTransform")
+        geometry.check_fill(fill_mode, fill_value, "RandomTransform")
         self.count = count
         self.strength = float(strength)
         self.value_range = tuple(value_range)
@@ -136,7 +136,7 @@ class RandomTransform(Augmentation):
         self.transforms = _checked(transforms, "transforms")
         self.always = _checked(always or (), "always")
         if not self.transforms and not self.always:
-            raise ValueError("RandomTransform: expected at least one transform, received none.")
+            raise ValueError("RandomTransform: expected transforms to hold at least one, received none.")
         self._entries, self._foreign = self._table()
         # TensorFlow has no XLA kernel for its projective transform, and foreign layers may have none
         compiles = not self._foreign and not set(GEOMETRY) & set(self._entries)
@@ -160,7 +160,8 @@ class RandomTransform(Augmentation):
         return entries, layers
 
     def _keras_layer(self, name: str, strength: float) -> keras.layers.Layer:
-        options: dict[str, Any] = {"value_range": self.value_range, "data_format": self.data_format}
+        # channels last, whatever our own: where Keras draws for each value, the layout would change the draw
+        options: dict[str, Any] = {"value_range": self.value_range, "data_format": "channels_last"}
         # seeds of their own are never drawn from, but None would draw one from Python's generator
         if name == "rand_augment":
             return keras.layers.RandAugment(factor=min(1.0, 0.5 * strength), seed=0, dtype="float32", **options)
@@ -266,7 +267,11 @@ def _written(item: str | keras.layers.Layer, factor: float) -> Any:
 def _checked(items: Sequence[Item], argument: str) -> tuple[tuple[str | keras.layers.Layer, float], ...]:
     """The items as pairs of a name or layer and a factor of the strength."""
     pairs = []
-    for given in [items] if isinstance(items, (str, keras.layers.Layer)) else items:
+    if isinstance(items, (str, keras.layers.Layer)):
+        items = [items]
+    if not isinstance(items, (list, tuple)):
+        raise ValueError(f"RandomTransform: expected {argument} to be a list of names and layers, received {items!r}.")
+    for given in items:
         item, factor = given if isinstance(given, (tuple, list)) and len(given) == 2 else (given, 1.0)
         _check_strength(factor, f"{argument}' factor of {item!r}")
         layer = isinstance(item, keras.layers.Layer) and given is item
@@ -280,5 +285,5 @@ def _checked(items: Sequence[Item], argument: str) -> tuple[tuple[str | keras.la
 
 
 def _check_strength(value: Any, argument: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+    if not is_number(value) or value < 0:
         raise ValueError(f"RandomTransform: expected {argument} to be a number of at least 0, received {value!r}.")

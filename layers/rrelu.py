@@ -5,7 +5,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from .base import Shape, Tensor, register, seed_generator
+from .base import Shape, Tensor, is_number, register, seed_generator
 
 
 @register
@@ -42,9 +42,9 @@ class RReLU(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if not 0 <= lower <= upper or (divide and lower == 0):
+        if not (is_number(lower) and is_number(upper) and 0 <= lower <= upper) or (divide and lower == 0):
             bounds = "0 < lower <= upper (divisors)" if divide else "0 <= lower <= upper"
-            raise ValueError(f"RReLU: expected {bounds}, received lower={lower}, upper={upper}.")
+            raise ValueError(f"RReLU: expected {bounds}, received lower={lower!r}, upper={upper!r}.")
         self.lower = lower
         self.upper = upper
         self.divide = divide

@@ -70,8 +70,10 @@ class CyclicalLR(Plotted):
 
     def __init__(self, min_lr: float, max_lr: float, step_size: int, mode: str = "triangular", gamma: float = 1.0):
         super().__init__()
-        if not (_number(min_lr) and _number(max_lr) and 0 <= min_lr <= max_lr < math.inf):
-            raise ValueError(f"CyclicalLR: expected 0 <= min_lr <= max_lr, received min_lr={min_lr}, max_lr={max_lr}.")
+        if not (_number(min_lr) and _number(max_lr) and 0 <= min_lr <= max_lr):
+            raise ValueError(
+                f"CyclicalLR: expected 0 <= min_lr <= max_lr, received min_lr={min_lr!r}, max_lr={max_lr!r}."
+            )
         if not _number(step_size) or step_size != int(step_size) or step_size < 1:
             raise ValueError(f"CyclicalLR: expected step_size to be a positive integer, received {step_size!r}.")
         if mode not in MODES:
@@ -178,11 +180,11 @@ class OneCycle(_Phases):
         three_phase: bool = False,
     ):
         super().__init__()
-        if not _number(max_lr) or not 0 < max_lr < math.inf:
+        if not _number(max_lr) or max_lr <= 0:
             raise ValueError(f"OneCycle: expected max_lr to be positive, received {max_lr!r}.")
         _check_cycle("OneCycle", total_steps, pct_start, anneal, three_phase)
         for name, value in (("div_factor", div_factor), ("final_div_factor", final_div_factor)):
-            if not _number(value) or not 1 <= value < math.inf:
+            if not _number(value) or value < 1:
                 raise ValueError(f"OneCycle: expected {name} to be at least 1, received {value!r}.")
         self.max_lr = float(max_lr)
         self.total_steps = int(total_steps)
@@ -250,7 +252,7 @@ class OneCycleMomentum(_Phases):
     ):
         super().__init__()
         if not (_number(low) and _number(high) and 0 <= low <= high <= 1):
-            raise ValueError(f"OneCycleMomentum: expected 0 <= low <= high <= 1, received low={low}, high={high}.")
+            raise ValueError(f"OneCycleMomentum: expected 0 <= low <= high <= 1, received low={low!r}, high={high!r}.")
         _check_cycle("OneCycleMomentum", total_steps, pct_start, anneal, three_phase)
         self.total_steps = int(total_steps)
         self.low = float(low)
@@ -272,7 +274,7 @@ class OneCycleMomentum(_Phases):
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_cycle(owner: str, total_steps: Any, pct_start: Any, anneal: str, three_phase: bool) -> None:

@@ -31,8 +31,9 @@ class PadShortcut(keras.layers.Layer):
 
     def __init__(self, filters: int, stride: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
-        if filters < 1 or stride < 1:
-            raise ValueError(f"PadShortcut: expected filters and stride from 1, received {filters} and {stride}.")
+        for name, value in (("filters", filters), ("stride", stride)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"PadShortcut: expected {name} to be a positive integer, received {value!r}.")
         self.filters = filters
         self.stride = stride
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Shape, Tensor, register
+from .base import Shape, Tensor, is_range, register
 from .preprocessing import Preprocessing
 from .standardize import feature_shape, not_constant
 
@@ -45,14 +45,11 @@ class Squeeze(Preprocessing):
         **kwargs: Any,
     ):
         super().__init__(data_format=data_format, **kwargs)
-        if value_range is not None:
-            pair = tuple(value_range)
-            if len(pair) != 2 or not -np.inf < pair[0] < pair[1] < np.inf:
-                raise ValueError(f"Squeeze: expected value_range to be (low, high) or None, received {value_range!r}.")
-            value_range = pair
+        if value_range is not None and not is_range(value_range):
+            raise ValueError(f"Squeeze: expected value_range to be (low, high) or None, received {value_range!r}.")
         if axis not in (None, "channel", "pixel"):
             raise ValueError(f"Squeeze: expected axis to be None, 'channel' or 'pixel', received {axis!r}.")
-        self.value_range = value_range
+        self.value_range = None if value_range is None else tuple(value_range)
         self.axis = axis
 
     def given(self) -> dict[str, Any] | None:

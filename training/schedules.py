@@ -39,8 +39,8 @@ def step_decay(
         >>> [round(float(rate(step)), 5) for step in (0, 999, 1000, 2000)]
         [0.01, 0.01, 0.002, 0.0004]
     """
-    _check("step_decay", learning_rate=learning_rate, steps_per_epoch=steps_per_epoch, every=every)
-    if not divide_by > 1:
+    _check("step_decay", learning_rate=learning_rate, steps_per_epoch=steps_per_epoch, every=every, divide_by=divide_by)
+    if divide_by <= 1:
         raise ValueError(f"step_decay: expected divide_by above 1, received {divide_by!r}.")
     steps = round(every * steps_per_epoch)
     return keras.optimizers.schedules.ExponentialDecay(learning_rate, steps, 1 / divide_by, staircase=True)
@@ -64,8 +64,8 @@ def exponential_decay(
         >>> [round(float(rate(step)), 5) for step in (0, 50, 100)]
         [0.1, 0.01, 0.001]
     """
-    _check("exponential_decay", learning_rate=learning_rate, steps=steps)
-    if not 0 < final < 1:
+    _check("exponential_decay", learning_rate=learning_rate, steps=steps, final=final)
+    if final >= 1:
         raise ValueError(f"exponential_decay: expected final above 0 and below 1, received {final!r}.")
     return keras.optimizers.schedules.ExponentialDecay(learning_rate, steps, final)
 

@@ -209,7 +209,9 @@ def test_a_part_of_another_layer_is_left_alone():
 def test_unknown_names(name, message):
     with pytest.raises(ValueError, match=message):
         keras.layers.Dense(2, activation=name)
-    with pytest.raises(ValueError, match=f"activation: expected kind to be one of relu, relu6, leaky.*received '{name}'"):
+    with pytest.raises(
+        ValueError, match=f"activation: expected kind to be one of relu, relu6, leaky.*received '{name}'"
+    ):
         activation(name)
 
 

@@ -121,3 +121,12 @@ def test_cost_and_regularization():
     assert len(layer.losses) == 5
     with pytest.raises(ValueError, match="expected images with a known number of channels"):
         make()(draw((2, 3)))
+
+
+def test_empty_batch():
+    """TensorFlow 2.21's convolution on CPUs gives an empty batch the shape of its input."""
+    layer = make(strides=2)
+    shape = layer.compute_output_shape((0, 9, 8, 3))
+    for training in (False, True):
+        assert tuple(layer(np.zeros((0, 9, 8, 3), "float32"), training=training).shape) == shape
+    assert np.isfinite(np.concatenate([np.ravel(w) for w in layer.get_weights()])).all()

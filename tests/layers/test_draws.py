@@ -6,7 +6,7 @@ import pytest
 from harness import numpy
 from scipy.stats import chisquare, kstest
 
-from convcraft.layers import draws
+from convcraft.layers import DropPath, FreezeDropPath, draws
 
 
 def test_same_bits_on_every_backend():
@@ -46,6 +46,15 @@ def test_uniform_also_for_regular_seeds(seeds):
 def test_normal():
     drawn = numpy(draws.normal(draws.image_seeds(3, 30_000), 2, std=0.5))
     assert kstest(drawn.ravel() / 0.5, "norm").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**40])
+def test_any_integer_is_a_seed(seed):
+    """JAX's generators refuse negative ones, PyTorch's those of more than 31 bits."""
+    x = np.ones((50, 2), "float32")
+    one, other = (numpy(DropPath(0.5, seed=seed)(x, training=True)) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    assert FreezeDropPath(seed=seed)([x, x], training=True).shape == (50, 2)
 
 
 def test_seeds():

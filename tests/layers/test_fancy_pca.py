@@ -17,6 +17,9 @@ check_layer(
     reference=lambda x: x,
     bad=[
         ({"std": -1}, "std"),
+        ({"std": float("nan")}, "std .*received nan"),
+        ({"std": "large"}, "std .*received 'large'"),
+        ({"value_range": 255}, "value_range .*received 255"),
         ({"eigenvalues": [1, 2, 3]}, "together"),
         ({"eigenvalues": [1, 2], "eigenvectors": np.eye(3)}, "C x C"),
         ({"eigenvalues": [1, -2], "eigenvectors": np.eye(2)}, "none negative"),
@@ -85,11 +88,26 @@ def test_adapt_finds_the_data_s_own_components():
     images = 127 + (rng.normal(size=(20, 16, 16, 3)) * [60, 20, 5]) @ turn.T
     layer = FancyPCA(seed=0)
     layer.adapt(images)
-    values = np.linalg.svd(np.cov(images.reshape(-1, 3) / 255, rowvar=False))[1]
+    values = np.linalg.svd(np.cov(images.reshape(-1, 3) / 255, rowvar=False, bias=True))[1]
     np.testing.assert_allclose(layer.eigenvalues, values, rtol=1e-4)
     np.testing.assert_allclose(np.abs(layer.eigenvectors.T @ turn), np.eye(3), atol=0.02)
     again = FancyPCA.from_config(layer.get_config())
     np.testing.assert_array_equal(again.eigenvalues, layer.eigenvalues)
+
+
+def test_adapt_takes_what_the_preprocessing_layers_take():
+    """Batches with labels, grey images; what cannot be used is named."""
+    images = draw((6, 5, 4, 3), low=0, high=255)
+    whole, parts = FancyPCA(), FancyPCA()
+    whole.adapt(images)
+    parts.adapt([(images[:4], np.zeros(4)), (images[4:], np.zeros(2))])
+    np.testing.assert_allclose(parts.eigenvalues, whole.eigenvalues, rtol=1e-6)
+    grey = FancyPCA(eigenvalues=[1.0], eigenvectors=[[1.0]])
+    grey.adapt(images[..., :1])
+    np.testing.assert_allclose(grey.eigenvalues, [np.var(images[..., 0].astype("float64") / 255)], rtol=1e-6)
+    for wrong, message in ((images[..., :2], "3 channels, received 2"), (images[:0], "none"), (images * np.nan, "NaN")):
+        with pytest.raises(ValueError, match=f"FancyPCA.adapt.*{message}"):
+            whole.adapt(wrong)
 
 
 def test_channels_first_equals_channels_last():

@@ -155,3 +155,10 @@ def test_net_in_a_fresh_process(fresh_process, tmp_path):
     y, configs = fresh_process.predict(net, x, tmp_path)
     np.testing.assert_allclose(y, net.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
     assert [c for c in configs if c["name"] == "path"][0]["columns"] == 2
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 4, 4, 3)])
+def test_empty_batch(shape):
+    x = np.zeros(shape, "float32")
+    for training in (False, True):
+        assert tuple(FractalJoin()([x, x, x], training=training).shape) == shape

@@ -117,3 +117,10 @@ def test_same_on_every_replica():
 def test_inputs_must_be_a_list_of_equal_shapes(inputs):
     with pytest.raises(ValueError, match="FreezeDropPath: expected"):
         FreezeDropPath()(inputs)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 4, 4, 3)])
+def test_empty_batch(shape):
+    x = np.zeros(shape, "float32")
+    for training in (False, True):
+        assert tuple(FreezeDropPath()([x, x, x], training=training).shape) == shape

@@ -25,6 +25,8 @@ check_layer(
         ({"factor": (1, float("inf"))}, "factor"),
         ({"shift": -0.1}, "shift from 0 to 1, received -0.1"),
         ({"shift": float("nan")}, "shift"),
+        ({"shift": (-0.1, 0.1)}, "shift"),
+        ({"hue": "any"}, "hue .*received 'any'"),
         ({"hue": 0.6}, "hue from 0 to .5 .*, received 0.6"),
         ({"value_range": (1, 0)}, "value_range"),
         ({"value_range": (0, float("inf"))}, "value_range"),

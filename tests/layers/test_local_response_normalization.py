@@ -99,13 +99,18 @@ def test_caffe_s_alpha_is_of_the_mean():
     n=st.integers(0, 3),
     channels=st.integers(1, 20),
     radius=st.integers(0, 25),
+    first=st.booleans(),
     dtype=st.sampled_from(["float32", "float16", "bfloat16"]),
     high=st.sampled_from([1e-3, 1, 255, 6e4]),
 )
 @settings(max_examples=25, deadline=None)
-def test_shapes_dtypes_and_ranges(n, channels, radius, dtype, high):
+def test_shapes_dtypes_and_ranges(n, channels, radius, first, dtype, high):
     x = draw((n, 2, 3, channels), low=-high, high=high)
-    y = LocalResponseNormalization(radius, dtype=dtype)(x)
+    if first:
+        layer = LocalResponseNormalization(radius, data_format="channels_first", dtype=dtype)
+        y = keras.ops.moveaxis(layer(np.moveaxis(x, -1, 1)), 1, -1)
+    else:
+        y = LocalResponseNormalization(radius, dtype=dtype)(x)
     assert keras.backend.standardize_dtype(y.dtype) == dtype and tuple(y.shape) == x.shape
     x = numpy(keras.ops.cast(x, dtype))
     tolerance = {"float32": 1e-5, "float16": 2e-3, "bfloat16": 1e-2}[dtype]

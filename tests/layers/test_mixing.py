@@ -123,3 +123,8 @@ def test_in_a_pipeline_and_fit():
     plain = dataset.map(lambda *pair: mix(*pair, training=False))
     history = model.fit(dataset.map(mix), validation_data=plain, epochs=1, verbose=0).history
     assert np.isfinite(history["val_loss"]).all()
+
+
+def test_empty_batch():
+    images, labels = MixUpCutMix(classes=N, seed=1)(IMAGES[:0], LABELS[:0])
+    assert tuple(images.shape) == IMAGES[:0].shape and tuple(labels.shape) == (0, N)

@@ -17,6 +17,9 @@ def test_shortcut_is_the_formula():
     assert PadShortcut(7, 2).compute_output_shape((2, 5, 6, 3)) == (2, 3, 3, 7)
     with pytest.raises(ValueError, match="at most 2 channels, received 3"):
         PadShortcut(2)(x)
+    for arguments, message in (((0,), "filters .*received 0"), ((4, "2"), "stride .*received '2'")):
+        with pytest.raises(ValueError, match=message):
+            PadShortcut(*arguments)
 
 
 def test_shortcut_and_class_names_in_a_fresh_process(fresh_process, tmp_path):
@@ -30,7 +33,7 @@ def test_shortcut_and_class_names_in_a_fresh_process(fresh_process, tmp_path):
 
 
 def test_class_names_are_checked():
-    for names, message in ((["a", 1], "strings"), (["a", "a"], "once")):
+    for names, message in ((["a", 1], "strings"), (["a", "a"], "once"), ("cat", "received 'cat'"), (3, "received 3")):
         with pytest.raises(ValueError, match=message):
             ClassNames(names)
     with pytest.raises(ValueError, match="expected 3 names, received 2"):
@@ -52,6 +55,10 @@ def test_as_model_shares_weights_and_forgets_no_output():
     ours = as_model(theirs)
     assert isinstance(ours, Model) and ours.name == "theirs" and as_model(ours) is ours
     assert ours.layers[-1] is theirs.layers[-1]
+    sequential = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2)])
+    ours, x = as_model(sequential), draw((2, 4))
+    np.testing.assert_array_equal(ours.predict(x, verbose=0), sequential.predict(x, verbose=0))
+    assert ours.layers[-1] is sequential.layers[-1]
     with pytest.raises(ValueError, match="functional or built sequential"):
         as_model(keras.Sequential([keras.layers.Dense(2)]))
 

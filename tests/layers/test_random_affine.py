@@ -11,7 +11,15 @@ check_layer(
     random=True,
     augmentation=True,
     reference=lambda x: x,
-    bad=[({"rotation": -1}, "rotation"), ({"shift": -0.1}, "shift"), ({"fill_mode": "zero"}, "fill_mode")],
+    bad=[
+        ({"rotation": -1}, "rotation"),
+        ({"rotation": (-10, 10)}, r"rotation .*received \(-10, 10\)"),
+        ({"zoom": float("nan")}, "zoom"),
+        ({"shift": -0.1}, "shift"),
+        ({"flip": "horizontal"}, "flip"),
+        ({"fill_mode": "zero"}, "fill_mode"),
+        ({"fill_value": None}, "fill_value"),
+    ],
 )
 
 

@@ -31,6 +31,9 @@ check_layer(
         ({"transforms": ["rotatoin"]}, "received 'rotatoin'. The names are flip"),
         ({"transforms": [("shift", -1)]}, "factor of 'shift'"),
         ({"transforms": [3]}, "transforms to hold names"),
+        ({"transforms": 3}, "transforms to be a list .*received 3"),
+        ({"value_range": 255}, "value_range .*received 255"),
+        ({"fill_value": "black"}, "fill_value"),
         ({"transforms": []}, "at least one"),
         ({"transforms": ["shift", "shift"]}, "'shift' twice"),
         ({"transforms": ["shift"], "always": ["shift"]}, "'shift' twice"),
@@ -270,7 +273,7 @@ def test_colours_compose_in_the_documented_order():
     np.testing.assert_allclose(ours, expected, atol=0.01)
 
 
-@pytest.mark.parametrize("name", ["standard", "heavy"])
+@pytest.mark.parametrize("name", ["standard", "heavy", "modern"])
 def test_channels_first_equals_channels_last(name):
     x = draw((4, 8, 6, 3), low=0, high=255)
     last = numpy(RandomTransform(name).transform(x, 3))

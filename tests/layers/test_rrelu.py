@@ -14,6 +14,8 @@ check_layer(
         ({"lower": 0.5, "upper": 0.2}, "lower=0.5, upper=0.2"),
         ({"lower": -1}, "0 <= lower"),
         ({"lower": 0, "upper": 8, "divide": True}, "0 < lower"),
+        ({"upper": "large"}, "upper='large'"),
+        ({"upper": float("inf")}, "upper=inf"),
         ({"seed": 1.5}, "seed"),
     ],
 )

@@ -311,6 +311,8 @@ def test_config(cls, arguments):
         (lambda: CyclicalLR(0.1, float("nan"), 10), "max_lr=nan"),
         (lambda: CyclicalLR(0.1, 1, 2.5), "step_size to be a positive integer, received 2.5"),
         (lambda: CyclicalLR(0.1, 1, 0), "step_size"),
+        (lambda: CyclicalLR(0.1, 1, float("inf")), "step_size .*received inf"),
+        (lambda: OneCycle(1, float("nan")), "total_steps .*received nan"),
         (lambda: CyclicalLR(0.1, 1, 10, "square"), "one of triangular, triangular2, exp_range, received 'square'"),
         (lambda: CyclicalLR(0.1, 1, 10, "exp_range", 1.5), "gamma"),
         (lambda: CyclicalLR(0.1, 1, 10, gamma=0.9), "exp_range"),

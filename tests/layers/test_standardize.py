@@ -56,6 +56,7 @@ check_layer(
     bad=[
         ({"value_range": (1, 0)}, r"value_range to be \(low, high\) or None, received \(1, 0\)"),
         ({"value_range": (0, 1, 2)}, "value_range"),
+        ({"value_range": 255}, "value_range .*received 255"),
         ({"value_range": (0, float("inf"))}, "value_range"),
         ({"axis": "row"}, "axis to be None, 'channel' or 'pixel', received 'row'"),
     ],
