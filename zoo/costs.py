@@ -28,7 +28,8 @@ class Cost:
         multiply_adds: of convolutions and dense layers (one multiply-add is two operations); normalization,
             activations and pooling are not counted, as usual.
         activation_bytes: sum of all layers' outputs for one image, in bytes of the compute dtype.
-        receptive_field: pixels (height, width) of the input that one output of the last feature map sees.
+        receptive_field: pixels (height, width) of the input that one output of the last feature map sees, leaving
+            out what squeeze-and-excitation knows of the whole image.
         stride: input pixels (height, width) between its neighbours.
         layers: a `LayerCost` for each layer.
     """
@@ -77,7 +78,9 @@ def cost(model: keras.Model) -> Cost:
             memory += sum(map(_bytes, node.output_tensors))
             if inner:  # its own input and output are those of this model
                 memory += inner.activation_bytes - sum(map(_bytes, [*layer.inputs, *layer.outputs]))
-            sources = [fields[id(t)] for t in node.input_tensors] or [((1, 1), (1, 1))]
+            # one factor a channel, as of squeeze-and-excitation, tells nothing of places
+            places = [t for t in node.input_tensors if tuple(t.shape[1:3]) != (1, 1)] or node.input_tensors
+            sources = [fields[id(t)] for t in places] or [((1, 1), (1, 1))]
             field = _field(sources, *((inner.receptive_field, inner.stride) if inner else _window(layer, node)))
             fields.update({id(t): field for t in node.output_tensors})
             if any(len(t.shape) == 4 for t in node.output_tensors):

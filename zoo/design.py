@@ -30,7 +30,8 @@ class Design:
     Attributes:
         activation: relu relu6 leaky (slope .01) very_leaky (1/3) prelu (.25 at the start) prelu0.1 rrelu rrelu_paper
             elu selu gelu silu hard_silu softplus softplus_log2 sigmoid tanh scaled_tanh maxout (two pieces, doubling
-            the convolution before it) linear, or one with another number, as leaky0.2, elu0.5 and maxout3; see `layers.activation`.
+            the convolution before it) linear, or one with another number, as leaky0.2, elu0.5 and maxout3; see
+            `layers.activation`.
         head_activation: the same, of the dense layers before the logits.
         normalization: batch layer group (8 channels a group) instance lrn (local response normalization, AlexNet's
             constants; lrn_caffe has those of Caffe's AlexNet and GoogLeNet) none.

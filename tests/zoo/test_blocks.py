@@ -278,6 +278,45 @@ def test_bottleneck_that_widens_again():
     assert [layer.name for layer in last.layers][-1] == "b_conv2_norm"
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("size", [9, 10])
+@pytest.mark.parametrize("padding", ["same", "keras", "end"])
+def test_padding_of_depthwise_convolutions(kernel, size, padding):
+    """The window that the first output sees starts so many pixels before the image."""
+    model = model_of(lambda x: blocks.depthwise(x, kernel, 2, PLAIN, "d", padding=padding), (size, size, 1))
+    model.get_layer("d").set_weights([np.ones((kernel, kernel, 1, 1)), np.zeros(1)])
+    x = draw((1, size, size, 1), low=0)
+    total = {"same": kernel - 1, "end": kernel - 2, "keras": kernel - 2 + size % 2}[padding]
+    start = (total + 1) // 2 if padding == "same" else total // 2
+    padded = np.pad(x, [(0, 0), (start, total - start), (start, total - start), (0, 0)])
+    expected = block(padded, kernel, 2).sum((-1, -2))
+    np.testing.assert_allclose(numpy(model(x)), expected, rtol=1e-4)
+    assert ("d_pad" in [layer.name for layer in model.layers]) == (padding != "keras")
+    if padding == "keras":  # as of full convolutions
+        full = model_of(lambda x: blocks.conv(x, 1, kernel, 2, PLAIN, "c", padding="keras"), (size, size, 1))
+        full.set_weights(model.get_weights())
+        np.testing.assert_allclose(numpy(full(x)), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("knobs", [{}, {"norm_position": "after"}, {"activation": "maxout"}])
+def test_order_of_depthwise_blocks(knobs):
+    model = model_of(lambda x: blocks.depthwise(x, 3, 1, design(normalization="batch", **knobs), "d"))
+    order = {"norm_position": ["d", "d_act", "d_norm"], "activation": ["d", "d_norm"]}
+    assert [layer.name for layer in model.layers[1:]] == order.get(next(iter(knobs), None), ["d", "d_norm", "d_act"])
+    assert model.get_layer("d").use_bias == ("norm_position" in knobs)
+
+
+def test_kernels_of_height_and_width():
+    shapes = {}
+    for kind in ("plain", "separable", "factored", "grouped"):
+        model = model_of(lambda x, kind=kind: blocks.conv(x, 6, (1, 7), 1, design(conv=kind), "c"))
+        shapes[kind] = {layer.name: tuple(layer.kernel.shape) for layer in model.layers if hasattr(layer, "kernel")}
+        assert model.output_shape == (None, 8, 8, 6)
+    assert shapes["plain"] == shapes["factored"] == {"c": (1, 7, 4, 6)}
+    assert shapes["separable"] == {"c_depthwise": (1, 7, 4, 1), "c": (1, 1, 4, 6)}
+    assert shapes["grouped"] == {"c": (1, 7, 2, 6)}
+
+
 def test_separable_has_an_eighth_of_the_weights():
     """facts.md, section 14: 2,304 + 32,768 = 35,072 weights in place of 294,912."""
     model = model_of(lambda x: blocks.separable(x, 128, 3, 1, BATCH, "s"), (32, 32, 256))

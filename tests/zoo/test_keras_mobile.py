@@ -11,6 +11,7 @@ from harness import draw, numpy
 
 from convcraft import zoo
 from convcraft.zoo import Design
+from convcraft.zoo.mobile import divisible, squeeze_excite
 
 THEIRS = {
     "mobilenet_v1": keras.applications.MobileNet,
@@ -107,3 +108,48 @@ def test_same_logits(name, size, width):
 )
 def test_a_permuted_kernel_shows(name, layer):
     assert difference(name, (75, 75), 1.0, permuted=layer) > 1e-3
+
+
+# facts.md 10.1: all parameters as Keras counts them, by width
+TOTALS = {
+    "mobilenet_v1": {1: 4_253_864, 0.75: 2_601_976, 0.5: 1_342_536, 0.25: 475_544},
+    "mobilenet_v2": {1: 3_538_984, 0.75: 2_663_064, 0.5: 1_987_224, 0.35: 1_691_208, 1.3: 5_431_048, 1.4: 6_156_712},
+    "mobilenet_v3_small": {1: 2_554_968},
+    "mobilenet_v3_large": {1: 5_507_432},
+    "inception_v3": {1: 23_851_784},
+}
+
+
+@pytest.mark.parametrize(
+    "name, width, total",
+    [
+        pytest.param(name, width, total, marks=[] if width in (0.25, 1.3) else slow)
+        for name, totals in TOTALS.items()
+        for width, total in totals.items()
+    ],
+)
+def test_totals(name, width, total):
+    assert zoo.create(name, design=Design(width=width)).count_params() == total
+
+
+def test_multiples_of_eight():
+    """The nearest, at least 8, and not less than nine tenths: 11 goes up to 16, 12 to 16, 35 down to 32."""
+    channels = [1, 8, 8.9, 11, 12, 16.8, 20, 35, 36, 320]
+    assert [divisible(number) for number in channels] == [8, 8, 16, 16, 16, 16, 24, 32, 40, 320]
+
+
+def test_squeeze_and_excitation(randomize):
+    inputs = keras.Input((5, 4, 6))
+    model = randomize(keras.Model(inputs, squeeze_excite(inputs, 3, Design(conv="plain"), "e")))
+    x = draw((2, 5, 4, 6)).astype("float64")
+    (a, c), (b, d) = (model.get_layer(f"e_{name}").get_weights() for name in ("reduce", "gate"))
+    factor = np.maximum(x.mean((1, 2)) @ a[0, 0] + c, 0) @ b[0, 0] + d
+    expected = x * np.clip(factor / 6 + 0.5, 0, 1)[:, None, None]
+    assert np.std(factor) > 0.1
+    np.testing.assert_allclose(numpy(model(x)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_shortcuts_where_shapes_agree():
+    """A join in all blocks but the first of each row of the paper's table 2."""
+    joins = [layer.name for layer in zoo.create("mobilenet_v2_cifar").layers if layer.name.endswith("_join")]
+    assert joins == [f"block{number}_join" for number in (3, 5, 6, 8, 9, 10, 12, 13, 15, 16)]
