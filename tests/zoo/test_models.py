@@ -337,6 +337,7 @@ def test_squeezenet_sizes(name, size, expected):
 
 # where .01 is too much for the first steps
 RATES = {"nin_cifar": 1e-3, "inception_v3": 1e-4, "googlenet": 1e-3, "googlenet_cifar": 1e-3}
+RATES |= {"resnet50": 3e-4, "resnet50_v1": 3e-4, "resnet50_v2": 3e-4}
 RATES |= {f"mobilenet_{form}_cifar": 1e-3 for form in ("v1", "v2", "v3_small", "v3_large")}
 
 

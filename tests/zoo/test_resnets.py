@@ -344,6 +344,7 @@ def test_plan():
         ("stage2_block1", 4, True, False, 2 / 3),
         ("stage2_block2", 2, False, True, 1.0),
     ]
+    assert [row.last for row in residual.plan((1, 2), Design())] == [True, False, True]
 
 
 @pytest.mark.parametrize(
