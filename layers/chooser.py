@@ -17,11 +17,19 @@ class Chooser(keras.layers.Layer):
 
     The choice is a function of the state of the layer's `SeedGenerator`, which is (seed, number of calls so far). The
     graph draws it and moves the state on; Python computes the same choice ahead of the step, so that `Model` can call
-    the function that was compiled for it. As the state is a variable, it is part of a checkpoint; as it is Keras's
-    generator and not ours, it is the same on every replica and worker.
+    the function that was compiled for it. As the state is a variable, it is part of a checkpoint (but of Keras's
+    `.weights.h5` and `.keras` files, which leave all random states out); as it is Keras's generator and not ours, it
+    is the same on every replica and worker.
 
-    A subclass implements `odds`.
+    A subclass implements `odds`, and calls `choose_by` in its constructor.
     """
+
+    def choose_by(self, seed: int | None) -> None:
+        """Makes the generator that the choices come from: Keras's own, which draws alike on every replica."""
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(checked_seed(seed, type(self).__name__))
+        if keras.backend.backend() == "tensorflow":  # where tf.train.Checkpoint looks; not into Keras's generators
+            self._choice_state = self.seed_generator.state.value
 
     @property
     def odds(self) -> Sequence[float]:
@@ -63,8 +71,3 @@ def mix_integer(x: int) -> int:
     x = (x ^ x >> 16) * 0x85EBCA6B % 2**32
     x = (x ^ x >> 13) * 0xC2B2AE35 % 2**32
     return x ^ x >> 16
-
-
-def keras_seed_generator(seed: int | None, layer: str) -> keras.random.SeedGenerator:
-    """Keras's own generator, which draws alike on every replica; an error if `seed` is no integer."""
-    return keras.random.SeedGenerator(checked_seed(seed, layer))

@@ -16,9 +16,9 @@ class CompetitiveConv2D(keras.layers.Layer):
     """Convolutions of several kernel sizes that compete: at each place and channel the largest answer wins.
 
     An inception module whose concatenation is replaced by maxout. Each branch is batch-normalized before the maximum,
-    without which one scale would win everywhere. It suits things that come in different sizes; it costs what all its
-    kernels cost together, and gives out no more channels than one of them. The maximum is the activation: put none
-    after it.
+    or the one with the largest outputs would win everywhere. It suits things that come in different sizes; it costs
+    what all its kernels cost together, and gives out no more channels than one of them. The maximum is the activation:
+    put none after it.
 
     Args:
         filters: number of channels that come out, and of each branch.

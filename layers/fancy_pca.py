@@ -59,8 +59,9 @@ def fancy_pca(
 class FancyPCA(Augmentation):
     """Adds a random multiple of the principal components of the data's colours, one draw an image.
 
-    Changes the colour and intensity of the light, not what is seen. With the defaults the shift has a standard
-    deviation of about 3 of 255 grey levels in each channel.
+    Changes the colour and intensity of the light, not what is seen. It helps where photographs are taken in all kinds
+    of light; not where the colour is the class, nor where normalization has removed each image's mean colour. It is
+    weak: with the defaults the shift has a standard deviation of about 3 of 255 grey levels in each channel.
 
     The literal formula multiplies by eigenvalues, which are variances, so it depends on the unit: they are always
     those of images in [0, 1], and `value_range` says what comes in. `sqrt=True` is the form that does not depend on

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from .base import Shape, Tensor, register, replica_id
-from .chooser import Chooser, keras_seed_generator
+from .chooser import Chooser
 from .draws import fold, image_seeds, uniform
 
 JOINS = ("mean", "sum", "max")
@@ -56,8 +56,7 @@ class FractalPath(Chooser):
         self.columns = columns
         self.global_drop_path = _probability("FractalPath", "global_drop_path", global_drop_path)
         self.per = _per("FractalPath", per)
-        self.seed = seed
-        self.seed_generator = keras_seed_generator(seed, "FractalPath")
+        self.choose_by(seed)
 
     @property
     def odds(self) -> Sequence[float]:
@@ -154,8 +153,7 @@ class FractalJoin(Chooser):
         self.join = join
         self.column = column
         self.per = _per("FractalJoin", per)
-        self.seed = seed
-        self.seed_generator = keras_seed_generator(seed, "FractalJoin")
+        self.choose_by(seed)
         self.columns: int | None = None
 
     # without a FractalPath, the join is its own

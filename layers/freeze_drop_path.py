@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from .base import Shape, Tensor, register
-from .chooser import Chooser, keras_seed_generator
+from .chooser import Chooser
 from .fractal_join import joined_inputs
 
 INTERVALS = ("square", "uniform", "reverse")
@@ -75,8 +75,7 @@ class FreezeDropPath(Chooser):
         self.interval = interval
         self.mode = mode
         self.steps_per_cycle = steps_per_cycle
-        self.seed = seed
-        self.seed_generator = keras_seed_generator(seed, "FreezeDropPath")
+        self.choose_by(seed)
         self.branches: int | None = None
 
     @property

@@ -14,8 +14,8 @@ class LocalResponseNormalization(keras.layers.Layer):
     """Divides each value by a power of the squares of its neighbours in the channels: x / (bias + alpha s)^beta.
 
     s is the sum over 2 depth_radius + 1 channels of the same pixel. Defaults and result are those of
-    `tf.nn.local_response_normalization`. For old networks, as published; a new one learns better with batch
-    normalization, and most nets without this layer are as accurate.
+    `tf.nn.local_response_normalization`. For old networks, as published. In a new one batch normalization takes its
+    place; the authors of VGG found no gain from it (Simonyan & Zisserman 2014, section 4.1).
 
     Caffe divides alpha by the number of channels n = 2 depth_radius + 1, and so do AlexNet's and GoogLeNet's files:
     their alpha=1e-4, n=5 is `alpha=2e-5, depth_radius=2` here, with beta=.75.

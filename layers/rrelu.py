@@ -12,7 +12,8 @@ from .base import Shape, Tensor, is_number, register, seed_generator
 class RReLU(keras.layers.Layer):
     """Multiplies negative inputs by a random slope in training, by a fixed one at inference.
 
-    The noise is a regularizer: meant for small data sets. Two conventions exist, and they are different
+    The noise is a regularizer: meant for small data sets, and no help to a net that fits its training data badly;
+    there `LeakyReLU` is the same without noise. Two conventions exist, and they are different
     distributions. This class draws the slope itself, as PyTorch and tensorflow-addons do, and its slope at inference
     is the mean, (lower + upper) / 2. The paper divides by a in U(3, 8) and at inference by 5.5, a slope of 2/11,
     which is not the mean of 1/a: `RReLU.paper(3, 8)`.

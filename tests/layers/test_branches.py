@@ -138,6 +138,24 @@ def test_train_on_batch():
     assert_same(values(one), values(two))
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="a checkpoint of TensorFlow's")
+@pytest.mark.parametrize("name", ["columns", "freeze"])
+def test_a_checkpoint_of_tensorflow_s_holds_the_choices(name, tmp_path):
+    import tensorflow as tf
+
+    model = NETS[name](seed=None)
+    fit(model, epochs=1)
+    path = tf.train.Checkpoint(model).write(str(tmp_path / "state"))
+    go_on = {"x": X, "y": Y, "batch_size": 8, "epochs": 2, "shuffle": False, "verbose": 0}
+    losses, after = model.fit(**go_on).history["loss"], values(model)
+    other = NETS[name](seed=None)
+    other.compile(keras.optimizers.SGD(0.05, momentum=0.9, weight_decay=1e-3), LOSS)
+    other.optimizer.build(other.trainable_variables)
+    tf.train.Checkpoint(other).read(path).assert_existing_objects_matched()
+    assert other.fit(**go_on).history["loss"] == losses
+    assert_same(values(other), after)
+
+
 def test_evaluation_computes_everything():
     model = fractal()
     fit(model)
