@@ -133,7 +133,8 @@ class Design:
     def over(self, paper: "Design") -> "Design":
         """This design where it is set, `paper` elsewhere: the paper's dense layers with this design's `width`."""
         if paper.head_layers and self.width:
-            paper = dataclasses.replace(paper, head_layers=[max(1, round(n * self.width)) for n in paper.head_layers])
+            layers = tuple(max(1, round(units * self.width)) for units in paper.head_layers)
+            paper = dataclasses.replace(paper, head_layers=layers)
         return dataclasses.replace(paper, **self.changed())
 
     def refuse_idle(self, model: str, paper: "Design") -> None:

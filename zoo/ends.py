@@ -94,7 +94,8 @@ def head(
     outputs = len(classes) if isinstance(classes, list) else classes
     slides = grid is not None and design.pooling == "flatten" and None in x.shape[1:3]
     if kind == "none":
-        return pooled(x, dataclasses.replace(design, pooling="adaptive"), grid) if slides else pooled(x, design)
+        tiles = dataclasses.replace(design, pooling="adaptive")
+        return pooled(x, tiles, grid) if slides and grid is not None else pooled(x, design)
     if kernel is not None:
         x = dropout(x, design, "head_dropout") if drop else x
         kernels = kernels_of(design, design.conv_init, keras.initializers.RandomNormal(stddev=0.01))

@@ -8,6 +8,8 @@ and a 3x3 stem without stride and poolings, so that the modules work on 32, 16 a
 """
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from keras import layers
 
@@ -18,7 +20,7 @@ from .registry import family
 from .side import beside, weight_of
 
 # table 1: 1x1; 3x3 after a 1x1 "reduce"; 5x5 after another; 1x1 after a pooling. "/2": pooling.
-MODULES = {
+MODULES: dict[str, Any] = {
     "3a": (64, (96, 128), (16, 32), 32),
     "3b": (128, (128, 192), (32, 96), 64),
     "pool3": "/2",
@@ -84,9 +86,10 @@ def googlenet(x, classes, design: Design, head_kind: str, *, entry: tuple[int, i
         if isinstance(row, str):
             x = downsample(x, design, name, size=3, ceil=True)
             continue
-        x = inception(x, *row, plain, f"inception{name}")
+        one, three, five, pooled = row
+        x = inception(x, one, three, five, pooled, plain, f"inception{name}")
         if (side := AUXILIARY.get(name)) is not None:
-            x = beside(x, weight, lambda y, side=side: classifier(y, outputs, plain, side), side)
+            x = beside(x, weight, partial(classifier, outputs=outputs, design=plain, name=side), side)
     return head(x, classes, design, head_kind)
 
 

@@ -5,6 +5,8 @@ resolution halves by convolutions and a pooling side by side. Same numbers as ke
 `auxiliary=True` adds the paper's classifier after the 17x17 modules, as in GoogLeNet.
 """
 
+from typing import Any
+
 from keras import layers
 
 from .blocks import Tensor, conv, dense, downsample, head, preprocess, stem
@@ -95,7 +97,7 @@ def inception_v3(x, classes, design: Design, head_kind: str, *, auxiliary: bool 
     return head(x, classes, design, head_kind)
 
 
-def chain(x: Tensor, steps: list, design: Design, name: str) -> Tensor:
+def chain(x: Tensor, steps: list[Any], design: Design, name: str) -> Tensor:
     """One branch of a module."""
     for number, step in enumerate(steps, 1):
         if step == "/2":
@@ -103,10 +105,10 @@ def chain(x: Tensor, steps: list, design: Design, name: str) -> Tensor:
         elif step == "average":
             x = layers.AveragePooling2D(3, 1, padding="same", name=f"{name}_pool")(x)
         elif isinstance(step, list):  # the last convolutions, side by side
-            first, second = step
+            (filters, kernel), (others, other) = step
             ends = [
-                conv(x, *first, 1, design, f"{name}_conv{number}a", norm=NORM),
-                conv(x, *second, 1, design, f"{name}_conv{number}b", norm=NORM),
+                conv(x, filters, kernel, 1, design, f"{name}_conv{number}a", norm=NORM),
+                conv(x, others, other, 1, design, f"{name}_conv{number}b", norm=NORM),
             ]
             x = layers.Concatenate(name=name)(ends)
         else:

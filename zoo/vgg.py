@@ -5,6 +5,8 @@ the weights. The forms with batch normalization are later, and train without tri
 whose only dense layer is the classifier.
 """
 
+from typing import Any
+
 from .blocks import by_schedule, conv, head, preprocess, stem
 from .design import Design
 from .registry import family
@@ -70,7 +72,10 @@ def vgg(x, classes, design: Design, head_kind: str, *, stages, colours, conv_bia
         count = design.depth or count
         for number in range(1, count + 1):
             pool = {"name": f"pool{stage}", "padding": "valid"} if number == count else None
-            options = {"pool": pool, "bias": conv_bias or None}  # None: where no normalization stands in for it
+            options: dict[str, Any] = {
+                "pool": pool,
+                "bias": conv_bias or None,
+            }  # None: where no normalization stands in for it
             if stage == number == 1:
                 x = stem(x, filters, 3, 1, design, **options)
             else:
