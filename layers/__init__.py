@@ -39,6 +39,7 @@ EXPORTS = {
     "RandomAffine": "random_affine",
     "RandomTransform": "random_transform",
     "RReLU": "rrelu",
+    "SameAveragePooling2D": "same_average_pooling",
     "SlidingDense": "sliding_dense",
     "Squeeze": "squeeze",
     "Standardize": "standardize",

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras import layers
 
-from convcraft.layers import CeilMaxPooling2D, DropPath, MaxNorm
+from convcraft.layers import CeilMaxPooling2D, DropPath, MaxNorm, SameAveragePooling2D
 from convcraft.layers.keras_names import pieces
 
 from .design import Design
@@ -208,6 +208,8 @@ def downsample(
         return layers.MaxPooling2D(size, stride, padding=padding, name=name)(x)
 
     def average(name):
+        if padding == "same":  # Keras's own differs on PyTorch
+            return SameAveragePooling2D(size, stride, name=name)(x)
         return layers.AveragePooling2D(size, stride, padding=padding, name=name)(x)
 
     def strided(filters, name):
