@@ -92,7 +92,8 @@ LIGHT_COMMANDS = [
     (["list", "modles"], 2, "nvalid choice: 'modles'"),
     (["train", "squeezenet_digit"], 2, "Did you mean 'squeezenet_digits'?"),
     (["copy", "resnet_cifar10", "a.py"], 2, "Did you mean 'resnet20_cifar10'?"),
-    (["info", "squeezenet_1_1"], 2, "Did you mean 'squeezenet1_1'?"),
+    (["info", "squeezenet1_11"], 2, "Did you mean 'squeezenet1_1'?"),
+    (["info", "fancy_pca"], 0, "convcraft.layers.FancyPCA"),
     (["info", "maxuot"], 2, "Did you mean 'Maxout'?"),
     (["info", "zzzzzz"], 2, "`convcraft list` shows what there is."),
 ]
