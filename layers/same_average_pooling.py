@@ -58,7 +58,8 @@ class SameAveragePooling2D(keras.layers.AveragePooling2D):
         axes = (2, 3) if self.data_format == "channels_first" else (1, 2)
         shape = list(input_shape)
         for axis, stride in zip(axes, self.strides, strict=True):
-            shape[axis] = None if shape[axis] is None else -(-shape[axis] // stride)
+            if (size := shape[axis]) is not None:
+                shape[axis] = -(-size // stride)
         return tuple(shape)
 
     def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
