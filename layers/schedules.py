@@ -53,7 +53,7 @@ class CyclicalLR(Plotted):
         step_size: iterations of half a cycle, a whole number; the paper advises 2 to 10 times those of an epoch.
         mode: "triangular", all cycles alike; "triangular2", each half as high as the one before; "exp_range", the
             height falls as `gamma` to the power of the iterations so far (not of those within the cycle).
-        gamma: of "exp_range", above 0 and at most 1.
+        gamma: of "exp_range", above 0 and at most 1; the other modes make no use of it.
 
     Call: `(step)`; an integer or integers, floating numbers are rounded down; float32 of the same shape. The place in
     the cycle is computed with integers, so that it is exact after any number of iterations.
@@ -80,8 +80,6 @@ class CyclicalLR(Plotted):
             raise ValueError(f"CyclicalLR: expected mode to be one of {', '.join(MODES)}, received {mode!r}.")
         if not _number(gamma) or not 0 < gamma <= 1:
             raise ValueError(f"CyclicalLR: expected gamma above 0 and at most 1, received {gamma!r}.")
-        if gamma != 1 and mode != "exp_range":
-            raise ValueError(f"CyclicalLR: expected gamma with mode='exp_range' only, received mode={mode!r}.")
         self.min_lr = float(min_lr)
         self.max_lr = float(max_lr)
         self.step_size = int(step_size)
