@@ -1,9 +1,11 @@
 """Layers that need the training data get it before the first step of a run, and from the checkpoint afterwards."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
-from harness import BACKEND, draw, numpy
+from harness import BACKEND, draw, numpy, python
 
 from convcraft import layers, zoo
 from convcraft.training import Run, adapt, checkpoint, data, rundir
@@ -118,15 +120,23 @@ class TestTensorFlow:
         np.testing.assert_allclose(model.get_layer("white").matrix, expected.matrix, rtol=1e-4)
 
     def test_under_a_strategy(self, tmp_path):
-        import tensorflow as tf
+        """In a process of its own: a second strategy in one process uses the first one's collective keys again."""
+        folder = pathlib.Path(__file__).parent
+        code = f"import pathlib, sys; sys.path[:0] = [{str(folder.parent)!r}, {str(folder)!r}]\n"
+        code += "import conftest, test_adapt; test_adapt.fit_under_a_strategy(pathlib.Path(sys.argv[1]))\nprint('done')"
+        assert python(code, tmp_path).endswith("done\n")
 
-        found = images()
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-        config = Common(epochs=1, data="digits", strategy="mirrored")
-        run = Run(tmp_path, config, "tiny", "convcraft train tiny", strategy)
-        with run.scope():
-            model = net(found, layers.Whitening(name="white"))
-        run.fit(model, found)
-        expected = layers.Whitening()
-        expected.adapt(found.sources["train"].batch(np.arange(60))[0])
-        np.testing.assert_allclose(model.get_layer("white").matrix, expected.matrix, rtol=1e-5)
+
+def fit_under_a_strategy(folder):
+    import tensorflow as tf
+
+    found = images()
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    config = Common(epochs=1, data="digits", strategy="mirrored")
+    run = Run(folder, config, "tiny", "convcraft train tiny", strategy)
+    with run.scope():
+        model = net(found, layers.Whitening(name="white"))
+    run.fit(model, found)
+    expected = layers.Whitening()
+    expected.adapt(found.sources["train"].batch(np.arange(60))[0])
+    np.testing.assert_allclose(model.get_layer("white").matrix, expected.matrix, rtol=1e-5)
