@@ -5,6 +5,7 @@ resolution halves by convolutions and a pooling side by side. Same numbers as ke
 `auxiliary=True` adds the paper's classifier after the 17x17 modules, as in GoogLeNet.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from keras import layers
@@ -113,8 +114,11 @@ def chain(x: Tensor, steps: list[Any], design: Design, name: str) -> Tensor:
             x = layers.Concatenate(name=name)(ends)
         else:
             filters, kernel, *halves = step
-            how = {"stride": 2, "padding": "valid"} if halves else {"stride": 1}
-            x = conv(x, filters, kernel, design=design, name=f"{name}_conv{number}", norm=NORM, **how)
+            if halves:  # as the pooling beside it: `kernel_size` is for the others
+                size = replace(design, kernel_size=None)
+                x = conv(x, filters, kernel, 2, size, f"{name}_conv{number}", padding="valid", norm=NORM)
+            else:
+                x = conv(x, filters, kernel, 1, design, f"{name}_conv{number}", norm=NORM)
     return x
 
 
