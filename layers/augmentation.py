@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .base import Shape, Tensor, seed_generator
+from .base import Shape, Tensor, checked_data_format, seed_generator
 from .draws import image_seeds
 
 
@@ -26,12 +26,7 @@ class Augmentation(keras.layers.Layer):
         super().__init__(**kwargs)
         self.seed = seed
         self.seed_generator = seed_generator(seed, type(self).__name__)
-        self.data_format = keras.config.image_data_format() if data_format is None else data_format
-        if self.data_format not in ("channels_first", "channels_last"):
-            raise ValueError(
-                f"{type(self).__name__}: expected data_format to be 'channels_last' or 'channels_first', "
-                f"received {data_format!r}."
-            )
+        self.data_format = checked_data_format(data_format, type(self).__name__)
 
     def call(self, images: Tensor, training: bool | None = True) -> Tensor:
         """Images of shape (n, h, w, c) or (h, w, c), any dtype, in; the same shape in the compute dtype out."""

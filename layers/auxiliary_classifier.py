@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from .base import Shape, Tensor, register
+from .base import Shape, Tensor, is_number, register
 
 
 @register
@@ -47,7 +47,7 @@ class AuxiliaryClassifier(keras.layers.Layer):
         super().__init__(**kwargs)
         if not isinstance(body, keras.Model) or not body.built:
             raise ValueError(f"AuxiliaryClassifier: expected body to be a built keras.Model, received {body!r}.")
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+        if not is_number(weight) or weight < 0:
             raise ValueError(f"AuxiliaryClassifier: expected weight to be at least 0, received {weight!r}.")
         self.body = body
         self.weight = weight

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 
 # Of the backend in use: what a tensor is differs between TensorFlow, JAX, PyTorch and NumPy.
 Tensor = Any
@@ -54,6 +55,23 @@ def checked_seed(seed: int | None, layer: str) -> int | None:
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise ValueError(f"{layer}: expected seed to be an integer or None, received {seed!r}.")
     return None if seed is None else seed % 2**31  # JAX refuses negative ones, PyTorch more than 31 bits
+
+
+def checked_data_format(data_format: str | None, layer: str) -> str:
+    """`data_format`, Keras's default where it is None, or a clear error."""
+    data_format = keras.config.image_data_format() if data_format is None else data_format
+    if data_format not in ("channels_first", "channels_last"):
+        raise ValueError(
+            f"{layer}: expected data_format to be 'channels_last' or 'channels_first', received {data_format!r}."
+        )
+    return data_format
+
+
+def to_numpy(variable: Any) -> np.ndarray:
+    """The value of a Keras variable; of its first replica where a strategy mirrors it (Keras fails there)."""
+    value = getattr(variable, "value", variable)
+    value = value.values[0] if hasattr(value, "values") and not callable(value.values) else value
+    return keras.ops.convert_to_numpy(value)
 
 
 def is_number(value: Any) -> bool:

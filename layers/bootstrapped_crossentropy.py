@@ -1,12 +1,11 @@
 """Bootstrapped crossentropy for wrong and missing labels (Reed et al. 2014, arXiv 1412.6596)."""
 
-import math
 from typing import Any, Literal
 
 import keras
 from keras import ops
 
-from .base import Tensor, register
+from .base import Tensor, is_number, register
 
 BETAS = {"soft": 0.95, "hard": 0.8}
 
@@ -77,9 +76,9 @@ class BootstrappedCrossentropy(keras.losses.Loss):
             raise ValueError(f"BootstrappedCrossentropy: expected kind to be 'soft' or 'hard', received {kind!r}.")
         beta = BETAS[kind] if beta is None else beta
         for argument, value in (("beta", beta), ("label_smoothing", label_smoothing)):
-            if not _is_number(value) or not 0 <= value <= 1:
+            if not is_number(value) or not 0 <= value <= 1:
                 raise ValueError(f"BootstrappedCrossentropy: expected {argument} from 0 to 1, received {value!r}.")
-        if ignore is not None and (not _is_number(ignore) or not math.isfinite(ignore)):
+        if ignore is not None and not is_number(ignore):
             raise ValueError(f"BootstrappedCrossentropy: expected ignore to be a number or None, received {ignore!r}.")
         if isinstance(axis, bool) or not isinstance(axis, int):
             raise ValueError(f"BootstrappedCrossentropy: expected axis to be an integer, received {axis!r}.")
@@ -149,10 +148,6 @@ class BootstrappedCrossentropy(keras.losses.Loss):
         """The constructor's arguments."""
         names = ("kind", "beta", "from_logits", "label_smoothing", "ignore", "axis", "dtype")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-
-def _is_number(value):
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _one_hot(index, like, axis):

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .base import Tensor
+from .base import Tensor, to_numpy
 from .chooser import Chooser
 
 LIMIT = 64
@@ -35,7 +35,7 @@ class Branches:
 
     def synchronize(self) -> None:
         """Reads the states of the random generators, once before training; afterwards `next` counts along."""
-        states = [_to_host(chooser.seed_generator.state) for chooser in self.choosers]
+        states = [to_numpy(chooser.seed_generator.state) for chooser in self.choosers]
         self._calls = [(int(seed), int(calls)) for seed, calls in states]
 
     def next(self) -> tuple[int, ...]:
@@ -176,10 +176,3 @@ def _rewired(model: keras.Model, passed: Callable[[Any, Chooser, list[Tensor]], 
         return outputs
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
-
-
-def _to_host(variable: keras.Variable) -> Any:
-    """The value of a Keras variable, also where a strategy mirrors it."""
-    value = variable.value
-    value = value.values[0] if hasattr(value, "values") and not callable(value.values) else value
-    return keras.ops.convert_to_numpy(value)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .base import Shape, Tensor, register
+from .base import Shape, Tensor, checked_data_format, register
 from .batch_normalization import BatchNormalization
 
 
@@ -69,12 +69,7 @@ class CompetitiveConv2D(keras.layers.Layer):
                 raise ValueError(f"CompetitiveConv2D: expected {name} to be a positive integer, received {value!r}.")
         if not isinstance(pool, bool):
             raise ValueError(f"CompetitiveConv2D: expected pool to be True or False, received {pool!r}.")
-        data_format = data_format or keras.config.image_data_format()
-        if data_format not in ("channels_last", "channels_first"):
-            raise ValueError(
-                "CompetitiveConv2D: expected data_format to be 'channels_last' or 'channels_first', "
-                f"received {data_format!r}."
-            )
+        data_format = checked_data_format(data_format, "CompetitiveConv2D")
         self.filters = filters
         self.kernel_sizes = sizes
         self.pool = pool

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .base import Shape, Tensor, register
+from .base import Shape, Tensor, checked_data_format, register
 
 
 @register
@@ -62,12 +62,7 @@ class ConcatDownsample(keras.layers.Layer):
                 None,
             ):
                 raise ValueError(f"ConcatDownsample: expected {name} to be a positive integer, received {value!r}.")
-        data_format = data_format or keras.config.image_data_format()
-        if data_format not in ("channels_last", "channels_first"):
-            raise ValueError(
-                "ConcatDownsample: expected data_format to be 'channels_last' or 'channels_first', "
-                f"received {data_format!r}."
-            )
+        data_format = checked_data_format(data_format, "ConcatDownsample")
         self.filters = filters
         self.kernel_size = (kernel_size, kernel_size)
         self.pool_size = (pool_size, pool_size)

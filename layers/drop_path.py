@@ -5,7 +5,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from .base import Shape, Tensor, register, seed_generator
+from .base import Shape, Tensor, is_number, register, seed_generator
 
 
 @register
@@ -36,7 +36,7 @@ class DropPath(keras.layers.Layer):
 
     def __init__(self, rate: float, per: Literal["sample", "batch"] = "sample", seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+        if not is_number(rate) or not 0 <= rate < 1:
             raise ValueError(f"DropPath: expected rate from 0 to below 1, received {rate!r}.")
         if per not in ("sample", "batch"):
             raise ValueError(f"DropPath: expected per to be 'sample' or 'batch', received {per!r}.")

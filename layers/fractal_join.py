@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .base import Shape, Tensor, register, replica_id
+from .base import Shape, Tensor, is_number, register, replica_id
 from .chooser import Chooser
 from .draws import fold, image_seeds, uniform
 
@@ -239,7 +239,7 @@ def joined_inputs(layer: str, inputs: Any) -> list[Any]:
 
 
 def _probability(layer: str, name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+    if not is_number(value) or not 0 <= value <= 1:
         raise ValueError(f"{layer}: expected {name} from 0 to 1, received {value!r}.")
     return value
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .base import Tensor, register
+from .base import Tensor, register, to_numpy
 from .slots import held_by, match, path_of, patterns_of
 
 
@@ -143,9 +143,7 @@ class Freezable(keras.optimizers.Optimizer):
     def _read(self) -> np.ndarray:
         if self._taken_away():
             raise RuntimeError("Freezable: within fit, expected the optimizer as `self.model.optimizer` of a callback.")
-        value = self._gates.value
-        value = value.values[0] if hasattr(value, "values") and not callable(value.values) else value  # mirrored
-        return np.array(ops.convert_to_numpy(value), dtype=bool)
+        return np.array(to_numpy(self._gates), dtype=bool)
 
     def _taken_away(self) -> bool:
         """Whether Keras holds the values itself, as on JAX during `fit`."""

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .base import Shape, Tensor, register
+from .base import Shape, Tensor, checked_data_format, is_number, register
 
 
 @register
@@ -63,15 +63,9 @@ class LocalResponseNormalization(keras.layers.Layer):
             ("alpha", alpha, "at least 0"),
             ("beta", beta, "a number"),
         ):
-            number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
-            if not number or (least == "above 0" and value <= 0) or (least == "at least 0" and value < 0):
+            if not is_number(value) or (least == "above 0" and value <= 0) or (least == "at least 0" and value < 0):
                 raise ValueError(f"LocalResponseNormalization: expected {name} to be {least}, received {value!r}.")
-        data_format = data_format or keras.config.image_data_format()
-        if data_format not in ("channels_last", "channels_first"):
-            raise ValueError(
-                "LocalResponseNormalization: expected data_format to be 'channels_last' or 'channels_first', "
-                f"received {data_format!r}."
-            )
+        data_format = checked_data_format(data_format, "LocalResponseNormalization")
         self.depth_radius = depth_radius
         self.bias = bias
         self.alpha = alpha

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .base import Shape, Tensor
+from .base import Shape, Tensor, checked_data_format
 
 CHUNK = 2**22  # numbers that `adapt` holds in float64 at a time, 32 MB
 
@@ -34,12 +34,7 @@ class Preprocessing(keras.layers.Layer):
     def __init__(self, data_format: str | None = None, **kwargs: Any):
         kwargs.setdefault("autocast", False)  # images keep their precision until the statistics have been applied
         super().__init__(**kwargs)
-        self.data_format = keras.config.image_data_format() if data_format is None else data_format
-        if self.data_format not in ("channels_first", "channels_last"):
-            raise ValueError(
-                f"{type(self).__name__}: expected data_format to be 'channels_last' or 'channels_first', "
-                f"received {data_format!r}."
-            )
+        self.data_format = checked_data_format(data_format, type(self).__name__)
         self.image_shape: Shape = ()  # height, width, channels, from `build` on
         self._flag: keras.Variable | None = None
         self._known = False  # whether the flag was seen to be set

@@ -14,10 +14,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from convcraft.layers.base import to_numpy
+
 from .callbacks import History
 from .data import Feed
 from .data.streams import StreamFeed
-from .optimize import to_numpy
 from .rundir import write_atomically
 
 

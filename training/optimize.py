@@ -1,11 +1,9 @@
 """Optimizers and schedules by name, out of Keras's own and ours."""
 
-from typing import Any
-
 import keras
-import numpy as np
 
 from convcraft.layers import CyclicalLR, CyclicSGD, OneCycle
+from convcraft.layers.base import to_numpy
 
 from .common import Common, check
 
@@ -100,10 +98,3 @@ def innermost(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimiz
     while hasattr(optimizer, "inner_optimizer"):
         optimizer = optimizer.inner_optimizer
     return optimizer
-
-
-def to_numpy(variable: Any) -> np.ndarray:
-    """The value of a Keras variable; of its first replica where a strategy mirrors it (Keras fails there)."""
-    value = getattr(variable, "value", variable)
-    value = value.values[0] if hasattr(value, "values") and not callable(value.values) else value
-    return keras.ops.convert_to_numpy(value)

@@ -9,7 +9,7 @@ from harness import BACKEND, draw, python
 from nets import fractal, stagewise
 
 from convcraft.layers import FractalJoin, Model
-from convcraft.layers.branches import _to_host
+from convcraft.layers.base import to_numpy
 
 NETS = {
     "columns": fractal,
@@ -32,12 +32,12 @@ def fit(model, epochs=3, optimizer=None, jit=BACKEND == "jax", **options):
 
 def values(model):
     """By path: weights and statistics; the choosers' states by their layers' names."""
-    states = {layer.name: _to_host(layer.seed_generator.state) for layer in model.layers if layer.name in CHOOSERS}
-    return {v.path: _to_host(v) for v in model.variables if "seed_generator" not in v.path} | states
+    states = {layer.name: to_numpy(layer.seed_generator.state) for layer in model.layers if layer.name in CHOOSERS}
+    return {v.path: to_numpy(v) for v in model.variables if "seed_generator" not in v.path} | states
 
 
 def slots(model):
-    return {v.path.split("/", 1)[-1]: _to_host(v) for v in model.optimizer.variables}
+    return {v.path.split("/", 1)[-1]: to_numpy(v) for v in model.optimizer.variables}
 
 
 def assert_same(one, other, but=()):
@@ -63,7 +63,7 @@ def test_a_branch_that_is_not_computed_keeps_its_statistics():
     """Batch normalization of a column moves in the steps that compute it, by the momentum, and in no other."""
     model = fractal(columns=2, global_drop_path=1.0)
     fit(model, epochs=1, optimizer=keras.optimizers.SGD(0.0))
-    state = int(_to_host(model.get_layer("path").seed_generator.state)[1])
+    state = int(to_numpy(model.get_layer("path").seed_generator.state)[1])
     path = model.get_layer("path")
     columns = [path.foresee(0, n) - 1 for n in range(state)]
     assert state == 8 and set(columns) == {0, 1}
@@ -184,7 +184,7 @@ def test_steps_per_execution():
     model = fractal(global_drop_path=1.0)
     model.compile("sgd", LOSS, steps_per_execution=3, jit_compile=BACKEND == "jax")
     model.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0)
-    assert int(_to_host(model.get_layer("path").seed_generator.state)[1]) == 16
+    assert int(to_numpy(model.get_layer("path").seed_generator.state)[1]) == 16
 
 
 MIRRORED = """

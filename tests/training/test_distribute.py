@@ -13,8 +13,8 @@ import pytest
 from harness import BACKEND, environment, python
 
 from convcraft import layers, zoo
+from convcraft.layers.base import to_numpy
 from convcraft.training import check, data, distribute
-from convcraft.training.optimize import to_numpy
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
 WORKER = pathlib.Path(__file__).with_name("worker.py")
