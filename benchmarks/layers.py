@@ -4,23 +4,16 @@
     KERAS_BACKEND=jax python benchmarks/layers.py branches        # one part, on another backend
 
 A ratio is the median over rounds of (our time / the peer's time); below 1 ours is faster. Each row goes to
-benchmarks/results/layers.csv with device, versions and commit; a part that is run again replaces its rows.
+benchmarks/results/layers.csv with device, versions and commit; what is run again replaces its rows.
 """
 
-import csv
-import importlib.metadata
-import os
-import pathlib
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from timing import BACKEND, ROUNDS, Pair, measure, save, wait  # isort: skip - before Keras: it quiets TensorFlow
 
 import keras
 import numpy as np
@@ -28,48 +21,7 @@ import numpy as np
 from convcraft import layers as ours
 from convcraft.zoo.fractal import fractal_block
 
-BACKEND = keras.backend.backend()
-RESULTS = pathlib.Path(__file__).with_name("results") / "layers.csv"
-HEADER = ["part", "ours", "peer", "backend", "ratio", "ms", "peer_ms", "aim", "rounds", "device", "versions", "commit"]
-ROUNDS = 9
 rng = np.random.default_rng(0)
-
-
-@dataclass
-class Pair:
-    """Two functions to time in turn; both return something to wait for."""
-
-    ours: str
-    peer: str
-    run: Callable[[], Any]
-    run_peer: Callable[[], Any]
-    aim: str = ""
-    repeat: int = 5
-
-
-def wait(result: Any) -> None:
-    """Until the device is done: a number is read."""
-    flat = keras.tree.flatten(result)
-    if flat:
-        np.asarray(keras.ops.convert_to_numpy(keras.ops.ravel(flat[-1])[:1]))
-
-
-def seconds(run: Callable[[], Any], repeat: int) -> float:
-    """Of one call."""
-    start = time.perf_counter()
-    for _ in range(repeat):
-        result = run()
-    wait(result)
-    return (time.perf_counter() - start) / repeat
-
-
-def measure(pair: Pair) -> tuple[float, float, float]:
-    """Ratio, our milliseconds, the peer's: medians over rounds in which each is timed in turn."""
-    for run in (pair.run, pair.run_peer):
-        wait(run()), wait(run())
-    times = [(seconds(pair.run, pair.repeat), seconds(pair.run_peer, pair.repeat)) for _ in range(ROUNDS)]
-    one, other = (1000 * statistics.median(column) for column in zip(*times, strict=True))
-    return statistics.median(a / b for a, b in times), one, other
 
 
 def compiled(function: Callable[[Any], Any], x: np.ndarray) -> Callable[[], Any]:
@@ -258,42 +210,13 @@ def rows(part: str) -> Iterator[list[Any]]:
         yield [part, pair.ours, pair.peer, BACKEND, *measure(pair), pair.aim, ROUNDS]
 
 
-def environment() -> list[str]:
-    """Device, versions, commit."""
-    device = f"{os.cpu_count()} CPU cores, {platform.machine()}"
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        device = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else device
-    names = {"tensorflow": ["tensorflow", "tensorflow-cpu"], "jax": ["jax"], "torch": ["torch"]}[BACKEND]
-    versions = []
-    for name in ["keras", *names, "keras-cv"]:
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    git = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    return [device, "; ".join(versions), commit]
-
-
 def main(parts: list[str]) -> None:
     """Measures, prints, and replaces the rows of these parts and this backend."""
     unknown = [part for part in parts if part not in (*PARTS, "branches")]
     if unknown:
         sys.exit(f"Expected parts among {', '.join((*PARTS, 'branches'))}; received {unknown[0]}.")
-    here = environment()
     for part in parts or [*PARTS, "branches"]:
-        new = []
-        for row in rows(part):
-            row[4:7] = [round(value, 3) for value in row[4:7]]
-            new.append([*map(str, row), *here])
-            print(f"{row[1]:42} {row[4]:6.2f} of {row[2]:40} {row[5]:9.2f} / {row[6]:.2f} ms  {row[7]}", flush=True)
-        old = list(csv.reader(RESULTS.open(newline="")))[1:] if RESULTS.exists() else []
-        kept = [row for row in old if not (row[0] == part and row[3].split()[0] == BACKEND)]
-        with RESULTS.open("w", newline="") as file:
-            csv.writer(file).writerows([HEADER, *sorted(kept + new, key=lambda row: (row[0], row[3]))])
+        save("layers", rows(part))
 
 
 if __name__ == "__main__":

@@ -126,9 +126,9 @@ def is_chief(strategy: Strategy | None) -> bool:
 def compile_xla(strategy: Strategy | None = None) -> bool | Literal["auto"]:
     """What to pass as `jit_compile` on this device.
 
-    Keras's "auto" compiles with XLA on CPUs as well, where convolutional networks train slower for it. Here:
-    "auto" on a GPU without a strategy (XLA wherever all layers support it), False elsewhere. JAX always compiles,
-    PyTorch does not.
+    Convolutional networks train slower with XLA on CPUs, where Keras's "auto" used it before Keras 3.15. Here: "auto"
+    on a GPU without a strategy (XLA wherever all layers support it), False elsewhere. JAX always compiles, PyTorch
+    does not.
     """
     backend = keras.backend.backend()
     if backend != "tensorflow":
