@@ -79,6 +79,8 @@ def family(
     paper: Design,
     knobs: str,
     size: int = 224,
+    classes: int | None = None,
+    channels: int = 3,
     published: dict[str, str] | None = None,
     deviations: str = "",
 ) -> Callable[[Callable[..., Any]], tuple[Callable[..., Model], ...]]:
@@ -92,6 +94,8 @@ def family(
         paper: a `Design` with the paper's choice for each knob that has one.
         knobs: names of the knobs that the family honours, separated by spaces.
         size: documented height and width.
+        classes: number of classes unless told; None: CIFAR's 10 for small images, else ImageNet's 1000.
+        channels: of the documented images.
         published: a dictionary, model name to accuracy and by whom.
         deviations: one or two sentences.
 
@@ -105,11 +109,14 @@ def family(
     def register(build):
         builders = []
         for name, variant in variants.items():
+            side = variant.get("size", size)
             facts = {
                 "build": build,
                 "paper": variant.get("paper", Design()).over(paper),
                 "knobs": tuple(knobs.split()),
-                "size": variant.get("size", size),
+                "size": side,
+                "shape": (side, side, channels),
+                "classes": classes or (10 if side <= 64 else 1000),
                 "arguments": {key: value for key, value in variant.items() if key not in ("size", "paper")},
                 "source": source,
                 "year": year,
@@ -125,12 +132,9 @@ def family(
 
 
 def _builder(model, facts):
-    small = facts["size"] <= 64
-    default_classes, default_shape = (10 if small else 1000), (facts["size"], facts["size"], 3)
-
     def builder(
-        classes=default_classes,
-        input_shape=default_shape,
+        classes=facts["classes"],
+        input_shape=facts["shape"],
         *,
         weights=None,
         head="softmax",
@@ -172,7 +176,7 @@ def _builder(model, facts):
     builder.__name__ = builder.__qualname__ = NAMES[model]
     builder.__module__ = facts["build"].__module__
     builder.__doc__ = (
-        f"{facts['summary']}\n\nBuilds `{model}`: raw 0-255 images of shape {default_shape} in, logits out.\n\n"
+        f"{facts['summary']}\n\nBuilds `{model}`: raw 0-255 images of shape {facts['shape']} in, logits out.\n\n"
         "Args:\n    classes: number of classes, or the list of their names.\n"
         "    input_shape: (height, width, channels); height and width may be None.\n"
         "    weights: None, or the path of a `.weights.h5` file of the same model.\n"
@@ -269,8 +273,8 @@ def info(name: str) -> Info:
         summary=facts["summary"],
         source=facts["source"],
         year=facts["year"],
-        input_shape=(facts["size"], facts["size"], 3),
-        classes=10 if facts["size"] <= 64 else 1000,
+        input_shape=facts["shape"],
+        classes=facts["classes"],
         knobs=facts["knobs"],
         published=facts["published"],
         deviations=facts["deviations"],
