@@ -306,6 +306,8 @@ def test_images_are_raw_integers(name, randomize):
     model = randomize(zoo.create(name, input_shape=(size, size, 3)))
     x = draw((2, size, size, 3), "uint8", 0, 255)
     np.testing.assert_array_equal(model.predict(x, verbose=0), model.predict(x.astype("float32"), verbose=0))
+    if name not in PARAMETERS:
+        return  # what the paper subtracts is not known here
     features = keras.Model(model.input, model.get_layer("preprocess").output)
     range_of = numpy(features(np.float32([0, 255]).reshape(2, 1, 1, 1) * np.ones((1, size, size, 3), "float32")))
     mean, std = {
