@@ -9,6 +9,7 @@ from keras import ops
 
 from .base import Shape, Tensor, register
 
+PADDINGS = ("same", "valid")
 EDGES = ("zero", "repeat")
 
 
@@ -26,7 +27,7 @@ class BilinearUpsampling2D(keras.layers.Layer):
             without padding: (n + 1) * factor for an even factor.
         edges: "zero" as in Caffe, or "repeat".
 
-    Call: `(inputs)`; images (n, h, w, c); out they come (n, h * factor, w * factor, c) with "same"; dtype of the policy.
+    Call: `(inputs)`; images (n, h, w, c); (n, h * factor, w * factor, c) out with "same"; dtype of the policy.
 
     Example:
         >>> x = np.float32([0, 1]).reshape(1, 1, 2, 1)
@@ -40,10 +41,10 @@ class BilinearUpsampling2D(keras.layers.Layer):
     def __init__(self, factor: int, padding: str = "same", edges: str = "zero", **kwargs: Any):
         super().__init__(**kwargs)
         self.factor = _positive(factor, "factor", "BilinearUpsampling2D")
-        for name, value, allowed in (("padding", padding, ("same", "valid")), ("edges", edges, EDGES)):
-            if value not in allowed:
+        for name, value, (one, other) in (("padding", padding, PADDINGS), ("edges", edges, EDGES)):
+            if value not in (one, other):
                 raise ValueError(
-                    f"BilinearUpsampling2D: expected {name} to be {' or '.join(map(repr, allowed))}, received {value!r}."
+                    f"BilinearUpsampling2D: expected {name} to be {one!r} or {other!r}, received {value!r}."
                 )
         self.padding = padding
         self.edges = edges

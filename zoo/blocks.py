@@ -13,7 +13,7 @@ from convcraft.layers import CeilMaxPooling2D, DropPath, MaxNorm, SameAveragePoo
 from convcraft.layers.keras_names import pieces
 
 from .design import Design
-from .ends import dense, head, pooled, preprocess
+from .ends import dense, head, named, number_of, pooled, preprocess
 from .parts import Tensor, activate, by_schedule, dropout, kernels_of, normalize, scaled, shifts, without_lrn
 
 # those of `ends` and `parts` among them: an architecture needs no other module
@@ -33,7 +33,9 @@ __all__ = [
     "head",
     "join",
     "kernels_of",
+    "named",
     "normalize",
+    "number_of",
     "pooled",
     "preprocess",
     "scaled",

@@ -6,6 +6,8 @@ from math import ceil, prod
 import keras
 import numpy as np
 
+from convcraft.layers import BilinearUpsampling2D, DepthToSpace
+
 
 @dataclass(frozen=True)
 class LayerCost:
@@ -153,6 +155,10 @@ def _window(layer, node):
         return tuple(-(-n // k) for n, k in sizes), tuple(n // k for n, k in sizes)
     if isinstance(layer, kinds.UpSampling2D):
         return (1, 1), tuple(1 / size for size in layer.size)
+    if isinstance(layer, BilinearUpsampling2D):
+        return (2, 2), (1 / layer.factor, 1 / layer.factor)
+    if isinstance(layer, DepthToSpace):
+        return (1, 1), (1 / layer.block, 1 / layer.block)
     kernel = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if kernel is None:
         step = getattr(layer, "stride", 1)  # PadShortcut takes every stride-th pixel

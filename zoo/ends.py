@@ -91,7 +91,7 @@ def head(
         drop: whether the design's dropout is here, too, where there are no `head_layers`; not where the paper has it
             in other places only.
     """
-    outputs = len(classes) if isinstance(classes, list) else classes
+    outputs = number_of(classes)
     slides = grid is not None and design.pooling == "flatten" and None in x.shape[1:3]
     if kind == "none":
         tiles = dataclasses.replace(design, pooling="adaptive")
@@ -112,6 +112,16 @@ def head(
             x = dropout(x, design, "head_dropout", x.shape[-1])
         x = dense(x, outputs, design, "head", act=False, grid=first)
         x = layers.GlobalAveragePooling2D(name="pool")(x) if slides else x
+    return named(x, classes, kind)
+
+
+def number_of(classes: list[str] | int) -> int:
+    """How many outputs there are."""
+    return len(classes) if isinstance(classes, list) else classes
+
+
+def named(x: Tensor, classes: list[str] | int, kind: str) -> Tensor:
+    """The logits, and with them the names of the classes; for regression as they are."""
     return x if kind == "regression" else ClassNames(classes, name="class_names")(x)
 
 

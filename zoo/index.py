@@ -67,6 +67,12 @@ BUILDERS: dict[str, str | None] = {
     "SqueezeNet1_0": "squeezenet",
     "SqueezeNet1_1": "squeezenet",
     "SqueezeNet_CIFAR": "squeezenet",
+    "Maxout_CIFAR": "maxout_network",
+    "Competitive_CIFAR": "competitive",
+    "FCN32s": "fcn",
+    "FCN16s": "fcn",
+    "FCN8s": "fcn",
+    "Water_UNet": "water_unet",
 }
 NAMES = {builder.lower(): builder for builder in BUILDERS}
 

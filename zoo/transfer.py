@@ -42,7 +42,8 @@ def replace_head(model: keras.Model, classes: int | Sequence[str]) -> Model:
     Auxiliary classifiers knew the old classes and are left out: there, the layers are copies.
 
     Args:
-        model: a zoo model with a classifier: its layer `head` and what follows are made anew.
+        model: a zoo model with a classifier: its layer `head`, or several whose names start with `score`, and what
+            follows are made anew.
         classes: number of classes, or the list of their names.
 
     Returns:
@@ -58,20 +59,36 @@ def replace_head(model: keras.Model, classes: int | Sequence[str]) -> Model:
         (None, 2)
     """
     names = [layer.name for layer in model.layers]
-    if "head" not in names:
+    first = next((number for number, name in enumerate(names) if _classifies(name)), None)
+    if first is None:
         raise ValueError(
             f"replace_head: expected a zoo model with a layer named 'head', received {model.name!r}, whose last "
             f"layers are {', '.join(names[-3:])}."
         )
     labels = [str(number) for number in range(classes)] if isinstance(classes, int) else list(classes)
-    x = model.get_layer("head").input
-    for layer in model.layers[names.index("head") :]:
-        config = layer.get_config()
-        for key in ("units", "filters"):
-            if layer.name == "head" and key in config:
-                config[key] = len(labels)
-        if isinstance(layer, ClassNames):
-            config["names"] = labels
-        config["trainable"] = True
-        x = type(layer).from_config(config)(x)
-    return without_auxiliary(Model(model.input, x, name=model.name))
+    renewed = {layer.name: _renewed(layer, labels) for layer in model.layers[first:]}
+    tensors: dict[int, object] = {}  # id of an old layer's output: the new one's
+    graph = getattr(model, "_functional", None) or model
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            if node.operation.name in renewed:
+                inputs = [tensors.get(id(tensor), tensor) for tensor in node.input_tensors]
+                x = renewed[node.operation.name](inputs[0] if len(inputs) == 1 else inputs)
+                tensors[id(node.output_tensors[0])] = x
+    return without_auxiliary(Model(model.input, tensors[id(model.output)], name=model.name))
+
+
+def _classifies(name):
+    return name == "head" or name.startswith("score")
+
+
+def _renewed(layer, labels):
+    """A new layer for other classes."""
+    config = layer.get_config()
+    for key in ("units", "filters"):
+        if _classifies(layer.name) and key in config:
+            config[key] = len(labels)
+    if isinstance(layer, ClassNames):
+        config["names"] = labels
+    config["trainable"] = True
+    return type(layer).from_config(config)

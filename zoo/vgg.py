@@ -7,12 +7,12 @@ whose only dense layer is the classifier.
 
 from typing import Any
 
-from .blocks import by_schedule, conv, head, preprocess, stem
+from .blocks import Tensor, by_schedule, conv, head, preprocess, stem
 from .design import Design
 from .registry import family
 
 BN = Design(normalization="batch")
-IMAGENET = {"mean": (123.68, 116.779, 103.939), "std": (58.395, 57.12, 57.375), "divide": False}
+IMAGENET: dict[str, Any] = {"mean": (123.68, 116.779, 103.939), "std": (58.395, 57.12, 57.375), "divide": False}
 CIFAR = {"mean": (125.3, 123.0, 113.9), "std": (63.0, 62.1, 66.7)}
 SMALL = Design(normalization="batch", head_layers=(), pooling="gap", dropout=0.0)
 
@@ -68,19 +68,27 @@ WIDTHS = (64, 128, 256, 512, 512)
 def vgg(x, classes, design: Design, head_kind: str, *, stages, colours, conv_bias: bool = True):
     """Builds the body; see the module."""
     x = preprocess(x, design, **colours)
+    *_, x = convolutions(x, stages, design, conv_bias)
+    return head(x, classes, design, head_kind, grid=7)
+
+
+def convolutions(
+    x: Tensor, stages: tuple[int, ...], design: Design, conv_bias: bool = True, padding: str = "valid"
+) -> list[Tensor]:
+    """The stages, without the dense layers: what comes out of each stage's pooling, whose padding is `padding`."""
+    maps = []
     for stage, (count, filters) in enumerate(zip(stages, by_schedule(WIDTHS, design), strict=True), 1):
         count = design.depth or count
         for number in range(1, count + 1):
-            pool = {"name": f"pool{stage}", "padding": "valid"} if number == count else None
-            options: dict[str, Any] = {
-                "pool": pool,
-                "bias": conv_bias or None,
-            }  # None: where no normalization stands in for it
+            pool = {"name": f"pool{stage}", "padding": padding} if number == count else None
+            # bias None: where no normalization stands in for it
+            options: dict[str, Any] = {"pool": pool, "bias": conv_bias or None}
             if stage == number == 1:
                 x = stem(x, filters, 3, 1, design, **options)
             else:
                 x = conv(x, filters, 3, 1, design, f"stage{stage}_conv{number}", **options)
-    return head(x, classes, design, head_kind, grid=7)
+        maps.append(x)
+    return maps
 
 
 VGG11, VGG13, VGG16, VGG19, VGG11_BN, VGG13_BN, VGG16_BN, VGG19_BN, VGG_CIFAR = vgg
