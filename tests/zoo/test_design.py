@@ -275,6 +275,11 @@ def test_a_knob_that_another_leaves_idle_is_refused(name, knobs, needed):
         zoo.create(name, design=Design(**knobs))
 
 
+def test_a_dense_layer_that_the_family_makes_itself_takes_an_activation():
+    model = build("mobilenet_v3_small_cifar", {"head_activation": "elu"})
+    assert model.get_layer("head_dense1_act").activation is keras.activations.elu
+
+
 @pytest.mark.parametrize(
     "knobs, message",
     [
