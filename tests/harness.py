@@ -22,11 +22,15 @@ def draw(shape, dtype="float32", low=-3.0, high=3.0, seed=0):
     return np.random.default_rng(seed).uniform(low, high, shape).astype(dtype)
 
 
+# Models that classify every pixel: their outputs are maps.
+SEGMENTATION = ("fcn32s", "fcn16s", "fcn8s", "water_unet")
+
+
 def unlisted(table):
     """The first model of each family of which none is in `table`: an architecture is tested from its first day on."""
     from convcraft.zoo import index  # imported here: other tests of the harness need no zoo
 
-    known = {index.BUILDERS[index.NAMES[name]] for name in table}
+    known = {index.BUILDERS[index.NAMES[name]] for name in (*table, *SEGMENTATION)}
     first = {module: name for name, module in reversed([(n, index.BUILDERS[b]) for n, b in index.NAMES.items()])}
     return [name for module, name in first.items() if module not in known][::-1]
 
