@@ -1,4 +1,4 @@
-"""The command line: `convcraft list | info | train | evaluate | predict | copy | report`.
+"""The command line: `convcraft list | info | train | evaluate | predict | copy | convert | report`.
 
 Keras and TensorFlow take seconds to import, so each command imports what it needs and no more.
 """
@@ -153,6 +153,7 @@ def _model_info(name):
         "parameters": f"{info.parameters:,} trainable, {info.total:,} in all",
         "multiply-adds": f"{info.multiply_adds:,} an image",
         "sees": f"{info.cost.receptive_field[0]} pixels across, in steps of {info.cost.stride[0]}",
+        "weights": ", ".join(info.weights) or "none published",
         "published": info.published or "nothing that we know of",
         "deviations": info.deviations or "none",
         "knobs": ", ".join(info.knobs),
@@ -237,6 +238,24 @@ def copy_command(options: argparse.Namespace) -> None:
     header = f"# Copied from the recipe {name} of convcraft {__version__}.\n"
     target.write_text(header + source.read_text(encoding="utf-8"), encoding="utf-8")
     print(f"{target} is yours: change it, and run `python {target}` (--help shows its options).")
+
+
+def convert_command(options: argparse.Namespace) -> None:
+    """`convcraft convert MODEL SOURCE OUT.keras`."""
+    name, target = catalog.require(options.name, ["model"]), pathlib.Path(options.out)
+    if target.suffix != ".keras":
+        raise ValueError(f"Expected OUT to end in .keras, received {options.out!r}.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {target.parent}.")
+    if not pathlib.Path(options.source).is_file():
+        raise FileNotFoundError(f"There is no file {options.source!r}.")
+    import_keras()
+    from convcraft import zoo
+
+    shape = {"input_shape": (options.size, options.size, 3)} if options.size else {}
+    model = zoo.convert(name, options.source, mean=options.mean, std=options.std, **shape)
+    model.save(target)
+    print(f"{target}: {name}, {model.count_params():,} parameters, {model.output_shape[-1]} classes; takes raw images.")
 
 
 def report_command(options: argparse.Namespace) -> None:
@@ -328,6 +347,16 @@ def _copy_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--force", action="store_true", help="write over an existing file")
 
 
+def _convert_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", metavar="MODEL", help="of the zoo, as resnet50")
+    command.add_argument("source", metavar="SOURCE", help="weights: .pth, .safetensors, .npz or Keras's .h5")
+    command.add_argument("out", metavar="OUT", help="the new .keras file")
+    command.add_argument("--size", type=int, help="height and width of its images (default: the paper's)")
+    for name, described in (("mean", "of the source's images, from 0 to 255"), ("std", "by which they were divided")):
+        described += " (default: the source's usual)"
+        command.add_argument(f"--{name}", type=float, nargs=3, metavar=("R", "G", "B"), help=described)
+
+
 def _report_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", metavar="RUN", help="a run's directory")
 
@@ -339,5 +368,6 @@ COMMANDS = {
     "evaluate": (evaluate_command, "measure a trained model", _evaluate_arguments),
     "predict": (predict_command, "name what is in pictures", _predict_arguments),
     "copy": (copy_command, "copy a recipe to a file of your own", _copy_arguments),
+    "convert": (convert_command, "make a model of weights from PyTorch, Caffe or Keras", _convert_arguments),
     "report": (report_command, "write a run's report.html anew", _report_arguments),
 }

@@ -66,10 +66,20 @@ DROPOUT, AUXILIARY_DROPOUT = 0.4, 0.7
     },
     deviations="auxiliary=True trains with the paper's auxiliary classifiers, a number gives their weight; they need "
     "convcraft's Model, which every builder returns. Their dense layers are 4x4 convolutions, averaged where images "
-    "are larger. googlenet_bn keeps GoogLeNet's modules, where the batch normalization paper also changed them, and "
-    "its 5x5 kernels are 5x5 (torchvision's are 3x3). googlenet_cifar is ours.",
+    "are larger. googlenet_bn keeps GoogLeNet's modules, where the batch normalization paper also changed them. "
+    "torchvision=True builds the network of that library's weights: 3x3 kernels in place of 5x5, and a last pooling of "
+    "2x2. googlenet_cifar is ours.",
 )
-def googlenet(x, classes, design: Design, head_kind: str, *, entry: tuple[int, int], auxiliary: bool | float = False):
+def googlenet(
+    x,
+    classes,
+    design: Design,
+    head_kind: str,
+    *,
+    entry: tuple[int, int],
+    auxiliary: bool | float = False,
+    torchvision: bool = False,
+):
     """Builds the body; see the module."""
     weight = weight_of(auxiliary, "googlenet", head_kind)
     kernel, stride = entry
@@ -84,10 +94,10 @@ def googlenet(x, classes, design: Design, head_kind: str, *, entry: tuple[int, i
     outputs = len(classes) if isinstance(classes, list) else classes
     for name, row in MODULES.items():
         if isinstance(row, str):
-            x = downsample(x, design, name, size=3, ceil=True)
+            x = downsample(x, design, name, size=2 if torchvision and name == "pool4" else 3, ceil=True)
             continue
         one, three, five, pooled = row
-        x = inception(x, one, three, five, pooled, plain, f"inception{name}")
+        x = inception(x, one, three, five, pooled, plain, f"inception{name}", large=3 if torchvision else 5)
         if (side := AUXILIARY.get(name)) is not None:
             x = beside(x, weight, partial(classifier, outputs=outputs, design=plain, name=side), side)
     return head(x, classes, design, head_kind)
@@ -98,12 +108,15 @@ def neighbours(x, design: Design, name: str):
     return normalize(x, design.normalization, name) if design.normalization in LRN else x
 
 
-def inception(x, one: int, three: tuple[int, int], five: tuple[int, int], pooled: int, design: Design, name: str):
+def inception(
+    x, one: int, three: tuple[int, int], five: tuple[int, int], pooled: int, design: Design, name: str, large: int = 5
+):
     """A module: four branches of kernels of different sizes, side by side."""
     branches = [conv(x, one, 1, 1, design, f"{name}_1x1")]
     for size, (narrow, filters) in ((3, three), (5, five)):
         y = conv(x, narrow, 1, 1, design, f"{name}_{size}x{size}_reduce")
-        branches.append(conv(y, filters, size, 1, design, f"{name}_{size}x{size}"))
+        kernel = size if size == 3 else large
+        branches.append(conv(y, filters, kernel, 1, design, f"{name}_{size}x{size}"))
     y = layers.MaxPooling2D(3, 1, padding="same", name=f"{name}_pool")(x)
     branches.append(conv(y, pooled, 1, 1, design, f"{name}_pool_1x1"))
     return layers.Concatenate(name=name)(branches)

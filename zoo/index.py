@@ -3,6 +3,8 @@
 import difflib
 import fnmatch
 
+from .downloads import names_of
+
 # Public builder: the module that holds its family. A model's name is its builder's, in lower case.
 BUILDERS: dict[str, str | None] = {
     "AlexNet_2012": "alexnet",
@@ -82,7 +84,7 @@ def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
 
     Args:
         pattern: with wildcards, as in `"res*"`; upper and lower case are the same.
-        pretrained: whether to leave out models for which no weights are shipped (at present: all of them).
+        pretrained: whether to leave out models for which no weights are published.
 
     Returns:
         A list of names for `zoo.create`, in the order of family and size.
@@ -91,7 +93,8 @@ def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
         >>> list_models("squeeze*")
         ['squeezenet1_0', 'squeezenet1_1', 'squeezenet_cifar']
     """
-    return [] if pretrained else [name for name in NAMES if fnmatch.fnmatchcase(name, pattern.lower())]
+    found = [name for name in NAMES if fnmatch.fnmatchcase(name, pattern.lower())]
+    return [name for name in found if names_of(name)] if pretrained else found
 
 
 def builder_name(name: str) -> str:

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import h5py  # type: ignore[import-untyped]
 import keras
 
-from convcraft.layers import ClassNames, Model, SlidingDense
+from convcraft.layers import ClassNames, Model
 
 from .costs import Cost, cost
 from .design import Design
+from .downloads import names_of
 from .index import NAMES, builder_name
+from .weights import DOC as WEIGHTS
+from .weights import load_weights
 
 HEADS = ("softmax", "multilabel", "regression", "none")
 _FACTS: dict[str, dict] = {}  # a model's name: what its family said of it
@@ -36,6 +38,7 @@ class Info:
         knobs: fields of `Design` that the family honours.
         published: accuracy as published, and by whom; None where we know of none.
         deviations: from the paper.
+        weights: names of published weights, for `weights=`.
 
     `parameters` (trainable), `total` and `multiply_adds` are counted on the built model when first asked for.
     """
@@ -49,6 +52,7 @@ class Info:
     knobs: tuple[str, ...]
     published: str | None
     deviations: str
+    weights: tuple[str, ...] = ()
 
     @cached_property
     def cost(self) -> Cost:
@@ -159,17 +163,10 @@ def _builder(model, facts):
                 f"after the network's strides. Its documented size is {facts['size']}."
             ) from error
         net = Model(inputs, outputs, name=name or model)
-        if weights is None:
-            return net
-        try:
-            _load(net, model, weights)
-        except ValueError:
-            if not any(isinstance(layer, SlidingDense) for layer in net.layers):
-                raise
-            # saved with images of the documented size, where the dense layers are no convolutions
-            fixed = (facts["size"], facts["size"], input_shape[2])
-            twin = builder(classes, fixed, weights=weights, head=head, design=design, **options)
-            net.set_weights([w.reshape(v.shape) for w, v in zip(twin.get_weights(), net.weights, strict=True)])
+        if weights is not None:
+            report = load_weights(net, weights, architecture=model)
+            if report.skipped or report.reinitialized:
+                print(report)
         return net
 
     own = [p for p in inspect.signature(facts["build"]).parameters.values() if p.default is not p.empty]
@@ -179,7 +176,7 @@ def _builder(model, facts):
         f"{facts['summary']}\n\nBuilds `{model}`: raw 0-255 images of shape {facts['shape']} in, logits out.\n\n"
         "Args:\n    classes: number of classes, or the list of their names.\n"
         "    input_shape: (height, width, channels); height and width may be None.\n"
-        "    weights: None, or the path of a `.weights.h5` file of the same model.\n"
+        f"    weights: {WEIGHTS}\n"
         f"    head: one of {', '.join(HEADS)}.\n    design: a `zoo.Design`; honours {', '.join(facts['knobs'])}.\n"
         "    name: of the model.\n"
         + (f"    options: {', '.join(f'{p.name}={p.default!r}' for p in own)}; see deviations.\n" if own else "")
@@ -210,25 +207,6 @@ def _check(model, classes, input_shape, head, design):
     if not classes:
         raise ValueError(f"{model}: expected classes to be a number or a list of names, received an empty list.")
     return len(classes) if head in ("regression", "none") else list(classes)
-
-
-def _load(net, model, weights):
-    if not str(weights).endswith(".weights.h5"):
-        raise ValueError(
-            f"{model}: expected weights to be None or the path of a .weights.h5 file, received {str(weights)!r}. "
-            "No weights are shipped by name yet."
-        )
-    with h5py.File(weights) as file:
-        arrays: list[str] = []
-        file.visititems(lambda path, item: arrays.append(path) if isinstance(item, h5py.Dataset) else None)
-    stored = sum(not path.startswith("optimizer") for path in arrays)
-    misfit = f"{model}: the weights in {str(weights)!r} are those of another model or design: "
-    if stored != len(net.weights):  # Keras would leave what is too many without a word
-        raise ValueError(f"{misfit}{stored} arrays, expected {len(net.weights)}.")
-    try:
-        net.load_weights(weights)
-    except ValueError as error:
-        raise ValueError(f"{misfit}{error}") from error
 
 
 def create(
@@ -278,6 +256,7 @@ def info(name: str) -> Info:
         knobs=facts["knobs"],
         published=facts["published"],
         deviations=facts["deviations"],
+        weights=names_of(model),
     )
 
 
