@@ -246,7 +246,7 @@ def test_a_name_that_is_not_there(package):
 WITHOUT_EXAMPLE = {
     "convcraft": {"load_model"},
     "convcraft.layers": {"as_model"},
-    "convcraft.zoo": {"Cost", "Info", "load_model"},
+    "convcraft.zoo": {"Cost", "Info", "LoadReport", "load_model"},
     "convcraft.training": {"Common", "Run", "main", "optimizer", "run"},
     "convcraft.training.data": {"Data", "Report", "Source", "check_fits"},
 }

@@ -175,8 +175,8 @@ def convert(
 
     Args:
         model: one of ours, or its name: then it is built with as many classes as the source has.
-        source: `.pth` (a state dict), `.safetensors`, `.npz` (names as in a state dict, or Caffe's with "__" in place
-            of "/": `fire2__expand1x1__kernel`), a Keras `.h5`, `.weights.h5` or `.keras`.
+        source: `.pth`, `.pt` or `.th` (a state dict), `.safetensors`, `.npz` (names as in a state dict, or Caffe's
+            with "__" in place of "/": `fire2__expand1x1__kernel`), a Keras `.h5`, `.weights.h5` or `.keras`.
         mean: of the images that the source was trained on, by channel, RGB, on the 0-255 scale; the source's usual.
         std: by which they were divided.
         bgr: whether the source reads blue, green, red: Caffe does, and keras.applications' VGG and ResNet v1.
@@ -189,12 +189,9 @@ def convert(
         ValueError: for arrays that do not fit, are missing, or that nothing is known of.
 
     Example:
-        >>> rng = np.random.default_rng(0)
-        >>> ours = convcraft.zoo.create("resnet20_cifar", design=convcraft.zoo.Design(width=0.25))
-        >>> np.savez("/tmp/stem.npz", **{"conv1.weight": rng.normal(size=(4, 3, 3, 3))})
-        >>> convert(ours, "/tmp/stem.npz")
+        >>> convert("resnet20_cifar", "resnet20-12fca82f.th")
         Traceback (most recent call last):
-        ValueError: load_weights: '/tmp/stem.npz' lacks what resnet20_cifar needs: stem_norm, stage1_block1_conv1, …
+        FileNotFoundError: There is no file of weights 'resnet20-12fca82f.th'.
 
     Reference:
         https://github.com/pytorch/vision, https://github.com/akamaster/pytorch_resnet_cifar10.

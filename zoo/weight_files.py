@@ -14,7 +14,7 @@ import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 
-SUFFIXES = (".weights.h5", ".keras", ".h5", ".hdf5", ".npz", ".safetensors", ".pth", ".pt", ".bin")
+SUFFIXES = (".weights.h5", ".keras", ".h5", ".hdf5", ".npz", ".safetensors", ".pth", ".pt", ".th", ".bin")
 TORCH = ("weight", "bias", "running_mean", "running_var")  # a module's, in the order of Keras's
 IGNORED = "num_batches_tracked"
 
@@ -53,7 +53,7 @@ def read(source: keras.Model | str | os.PathLike[str]) -> Arrays:
     path = pathlib.Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of weights {str(path)!r}.")
-    readers = {".keras": _keras, ".npz": _npz, ".safetensors": _safetensors, ".pth": _pth, ".pt": _pth}
+    readers = {".keras": _keras, ".npz": _npz, ".safetensors": _safetensors, ".pth": _pth, ".pt": _pth, ".th": _pth}
     readers |= {".h5": _h5, ".hdf5": _h5, ".bin": _ncnn}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -109,11 +109,12 @@ def _keras(path):
 
 
 def _npz(path):
-    with np.load(path, allow_pickle=False) as file:
-        try:
-            return _modules({name: file[name] for name in file.files})
-        except ValueError as error:
-            raise ValueError(f"{str(path)!r} holds more than arrays, and is not read: {error}") from error
+    try:  # NumPy's own ValueError is for what is pickled
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} holds more than arrays, and is not read: {error}") from error
+    return _modules(arrays)
 
 
 def _safetensors(path):

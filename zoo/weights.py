@@ -41,7 +41,7 @@ class LoadReport:
             f"{len(self.reinitialized)} initialized anew."
         ]
         rows = {"skipped": self.skipped, "initialized anew": self.reinitialized, "set": self.settings}
-        return "\n".join([*lines, *(f"  {key}: {', '.join(found)}" for key, found in rows.items() if found)])
+        return "\n".join([*lines, *(f"  {key}: {_few(found, 8)}" for key, found in rows.items() if found)])
 
 
 def load_weights(
@@ -125,7 +125,7 @@ def _quoted(found):
 
 
 def _few(names, count=2):
-    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
+    return ", ".join(names[:count]) + (f", … ({len(names)} in all)" if len(names) > count else "")
 
 
 def _is_head(name):

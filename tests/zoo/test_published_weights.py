@@ -1,24 +1,22 @@
 """Weights that others trained and published, put into our networks, must recognize what they recognized elsewhere."""
 
+import json
+
+import h5py
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from convcraft import zoo
+from convcraft.zoo import Design
 
 
 @pytest.fixture(scope="module")
 def squeezenet(shared):
-    """SqueezeNet 1.1 with the authors' ImageNet weights; their kernels are OIHW and read BGR."""
-    arrays = np.load(shared / "weights/squeezenet_v1.1/squeezenet_v1.1_from_ncnn_fp16.npz")
-    model = zoo.create("squeezenet1_1", classes=1000, input_shape=(227, 227, 3))
-    for layer in model.layers:
-        if layer.weights:
-            name = {"stem": "conv1", "head": "conv10"}.get(layer.name, layer.name.replace("squeeze", "squeeze1x1"))
-            kernel = arrays[f"{name.replace('_', '__')}__kernel"].astype("float32").transpose(2, 3, 1, 0)
-            kernel = kernel[:, :, ::-1] if layer.name == "stem" else kernel
-            layer.set_weights([kernel, arrays[f"{name.replace('_', '__')}__bias"]])
-    return model
+    """SqueezeNet 1.1 with the authors' ImageNet weights, in Caffe's order and colours."""
+    source = shared / "weights/squeezenet_v1.1/squeezenet_v1.1_from_ncnn_fp16.npz"
+    return zoo.convert("squeezenet1_1", source, input_shape=(227, 227, 3))
 
 
 @pytest.fixture(scope="module")
@@ -61,29 +59,30 @@ def test_the_check_on_imagenet_has_teeth(squeezenet, imagenet, harm):
     assert top1 < 64 and top5 < 84
 
 
+def test_keras_file_of_squeezenet_has_the_same_features(squeezenet, imagenet, shared):
+    """Written by an early Keras, without a classifier; the arrays beside it are in half precision."""
+    source = shared / "weights/squeezenet_v1.1/squeezenet_v1.1_keras_tf_notop.h5"
+    body = zoo.create("squeezenet1_1", input_shape=(227, 227, 3), head="none")
+    report = zoo.load_weights(body, source)
+    assert len(report.loaded) == 25 and not report.skipped and not report.reinitialized
+    images = imagenet[0][:20]
+    layer = squeezenet.get_layer("fire9_concat").output
+    expected = keras.Model(squeezenet.input, keras.layers.GlobalAveragePooling2D()(layer)).predict(images, verbose=0)
+    found = body.predict(images, verbose=0)
+    difference = np.abs(found - expected).max() / np.abs(expected).max()
+    print(f"SqueezeNet's features from Keras's file: largest relative difference {difference:.1e}")
+    assert difference < 1e-2
+    kernel, bias = body.get_layer("stem").get_weights()
+    body.get_layer("stem").set_weights([kernel[:, :, ::-1], bias])
+    assert np.abs(body.predict(images, verbose=0) - expected).max() / np.abs(expected).max() > 0.1
+    # with a classifier, it is new, and said to be
+    assert zoo.load_weights(zoo.create("squeezenet1_1", classes=5), source).reinitialized == ("head",)
+
+
 @pytest.fixture(scope="module")
 def resnet(shared):
-    """ResNet-20 with akamaster's CIFAR-10 weights, and images standardized as there."""
-    arrays = np.load(shared / "weights/cifar_resnet20/resnet20_float32.npz")
-    model = zoo.create("resnet20_cifar")
-    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    model.get_layer("preprocess").scale = list(1 / (255 * std))
-    model.get_layer("preprocess").offset = list(-mean / std)
-    for layer in model.layers:
-        if not layer.weights:
-            continue
-        if layer.name == "head":
-            layer.set_weights([arrays["linear.weight"].T, arrays["linear.bias"]])
-            continue
-        place, norm, _ = layer.name.partition("_norm")
-        stage, block, source = ("", "", "conv1") if place == "stem" else place.split("_")
-        prefix = f"layer{stage[-1]}.{int(block[-1]) - 1}." if stage else ""
-        if norm:
-            bn = prefix + source.replace("conv", "bn")
-            layer.set_weights([arrays[f"{bn}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")])
-        else:
-            layer.set_weights([arrays[f"{prefix}{source}.weight"].transpose(2, 3, 1, 0)])
-    return model
+    """ResNet-20 with akamaster's CIFAR-10 weights; images are standardized as there."""
+    return zoo.convert("resnet20_cifar", shared / "weights/cifar_resnet20/resnet20_float32.npz")
 
 
 def accuracy(model, shared, batches):
@@ -117,3 +116,51 @@ def test_the_check_on_cifar_has_teeth(resnet, shared, harm):
         layer.set_weights(weights)
         first.scale, first.offset = scale, offset
         resnet.predict_function = None
+
+
+class OldDepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """As Keras 2.4 wrote it: with an argument that this Keras refuses."""
+
+    def __init__(self, *, groups=1, **kwargs):
+        super().__init__(**kwargs)
+
+
+@pytest.fixture
+def wake_words(shared):
+    """The path of MLPerf Tiny's MobileNet for visual wake words, and the model as Keras itself loads it."""
+    path = shared / "weights/mlperf_tiny/mobilenetv1_0.25_vww_96.h5"
+    own = {"DepthwiseConv2D": OldDepthwiseConv2D}
+    return path, keras.models.load_model(path, custom_objects=own, compile=False)
+
+
+def test_mobilenet_of_mlperf(wake_words):
+    """Convolutions with biases before normalizations, ReLU, images divided by 255: the same probabilities in ours."""
+    path, theirs = wake_words
+    design = Design(width=0.25, activation="relu")
+    ours = zoo.create("mobilenet_v1", classes=2, input_shape=(96, 96, 3), design=design)
+    zoo.convert(ours, path, mean=(0, 0, 0), std=(255, 255, 255))
+    tiles = np.random.default_rng(0).uniform(0, 255, (8, 12, 12, 3)).repeat(8, 1).repeat(8, 2).astype("float32")
+    expected = theirs.predict(tiles / 255, verbose=0)
+    assert expected[:, 0].std() > 0.02
+    found = keras.ops.convert_to_numpy(keras.ops.softmax(ours.predict(tiles, verbose=0)))
+    print(f"MobileNet 0.25 of MLPerf Tiny: largest difference {np.abs(found - expected).max():.1e}")
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    # padded on both sides alike, or with another activation, it is another network
+    other = zoo.create("mobilenet_v1", classes=2, input_shape=(96, 96, 3), design=Design(width=0.25))
+    zoo.convert(other, path, mean=(0, 0, 0), std=(255, 255, 255))
+    assert np.abs(keras.ops.softmax(other.predict(tiles, verbose=0)) - expected).max() > 1e-2
+
+
+def test_resnet8_of_mlperf_is_refused(shared):
+    """Its convolutions pad at the end where they stride, and its projections are not normalized: ours do neither."""
+    path = shared / "weights/mlperf_tiny/resnet8_cifar10_pretrainedResnet.h5"
+    nearest = zoo.create("resnet20_cifar", shortcut="B", design=Design(depth=1))
+    with pytest.raises(ValueError, match="resnet8_cifar10.* are not those of resnet20_cifar.*paddings"):
+        zoo.load_weights(nearest, path)
+    with h5py.File(path) as file:
+        layers = [layer["config"] for layer in json.loads(file.attrs["model_config"])["config"]["layers"]]
+        (names,) = [file["model_weights"].attrs["layer_names"]]
+    strided = [layer for layer in layers if layer.get("strides") == [2, 2] and layer.get("kernel_size") == [3, 3]]
+    assert len(strided) == 2 and {layer["padding"] for layer in strided} == {"same"}  # Keras's: at the end
+    normalized = sum(b"batch_normalization" in bytes(name) for name in names)
+    assert normalized == 7 < sum(layer.name.endswith("_norm") for layer in nearest.layers)
