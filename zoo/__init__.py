@@ -19,6 +19,7 @@ EXPORTS = {
     "list_models": "index",
     "load_model": "registry",
     "load_weights": "weights",
+    "paths": "path_counts",
     "replace_head": "transfer",
     "without_auxiliary": "transfer",
     **index.BUILDERS,
