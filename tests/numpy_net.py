@@ -32,6 +32,29 @@ def pool(x, size, stride=2, reduce=np.max, ceil=False):
     return np.stack([np.stack(row, 1) for row in rows], 1)
 
 
+def deconvolve(x, factor, pad=0):
+    """Caffe's transposed convolution with its "bilinear" kernel: each pixel adds its kernel to the canvas."""
+    size = 2 * factor - factor % 2
+    centre = factor - 1 if size % 2 else factor - 0.5
+    line = 1 - np.abs(np.arange(size) - centre) / factor
+    n, h, w, c = x.shape
+    canvas = np.zeros((n, (h - 1) * factor + size, (w - 1) * factor + size, c))
+    for i in range(h):
+        for j in range(w):
+            spot = canvas[:, i * factor : i * factor + size, j * factor : j * factor + size]
+            spot += np.outer(line, line)[None, :, :, None] * x[:, i : i + 1, j : j + 1]
+    return canvas[:, pad : canvas.shape[1] - pad, pad : canvas.shape[2] - pad]
+
+
+def interpolate(x, factor):
+    """Between the old pixels' centres; beyond the first and the last these are repeated."""
+    for axis in (1, 2):
+        n = x.shape[axis]
+        places = (np.arange(n * factor) + 0.5) / factor - 0.5
+        x = np.apply_along_axis(lambda line, n=n, places=places: np.interp(places, np.arange(n), line), axis, x)
+    return x
+
+
 def relu(x):
     """The positive part."""
     return np.maximum(x, 0)

@@ -3,7 +3,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from harness import BACKEND, draw, numpy, unlisted
+from harness import BACKEND, SEGMENTATION, draw, numpy, unlisted
 
 from convcraft import zoo
 from convcraft.zoo import Design
@@ -76,7 +76,7 @@ _SMALL = {*SAME["resnet20_cifar"], ("depth", 1)}
 _LARGE = {*_SMALL, ("transition", "max"), ("stem_stride", 2)} - {("stem_stride", 1)}
 SAME |= {
     "resnet20_cifar_v2": _SMALL,
-    "resnet_in_resnet": _SMALL,
+    "resnet_in_resnet": _SMALL | {("stem_width", 48)},
     "wide_resnet16_4": _SMALL,
     "resnet18": _LARGE,
     "resnet50": _LARGE,
@@ -125,6 +125,9 @@ SAMPLE = {
     ("nin_cifar", "transition", "max"),
     ("all_cnn_c", "dropout", 0.0),
     ("plain_cnn", "depth", 2),
+    ("competitive_cifar", "join", "sum"),
+    ("fcn8s", "head_layers", (12,)),
+    ("water_unet", "join", "concat"),
 }
 _COMMON = {("normalization", "batch"), ("norm_position", "before"), ("kernel_size", 3), ("pooling", "gap")}
 _COMMON |= {("dropout_min_units", 8), ("preprocessing", "paper")}
@@ -137,6 +140,25 @@ SAME |= {
     "mobilenet_v3_small_cifar": _INVERTED | {("activation", "hard_silu"), ("head_activation", "hard_silu")},
     "googlenet_cifar": _INCEPTION | {("stem_stride", 1)},
     "inception_v3": _INCEPTION | {("stem_stride", 2), ("preprocessing", "squeeze"), ("dropout", 0.0)},
+}
+# a ReLU, so that each kind of join and of activation shows; images large enough for what is open to be tiled or cut
+BASE |= {
+    "competitive_cifar": {"activation": "relu"},
+    "fcn8s": {"head_layers": (24, 16)},
+    # or nothing would reach six, where relu6 differs
+    "water_unet": {"normalization": "none", "preprocessing": "none"},
+}
+SIZES |= {"maxout_cifar": 32, "fcn8s": 32}
+_MAXOUT = {("activation", "maxout"), ("head_activation", "maxout"), ("stem_stride", 1), ("pooling", "flatten")}
+SAME |= {
+    "maxout_cifar": (_BODY | _POOLS | _CIFAR | _MAXOUT | {("dropout_min_units", 8)})
+    - {("activation", "relu"), ("head_activation", "maxout")},
+    "competitive_cifar": {("activation", "relu"), ("normalization", "batch"), ("join", "max"), ("transition", "max")}
+    | {("conv", "plain"), ("preprocessing", "paper"), ("preprocessing", "standardize")},
+    "fcn8s": _BODY | _POOLS | _DENSE | {("width_schedule", "pyramid")},
+    "water_unet": {("activation", "relu"), ("normalization", "none"), ("norm_position", "before"), ("join", "sum")}
+    | {("conv", "plain"), ("kernel_size", 3), ("preprocessing", "none"), ("drop_path", 0.0)}
+    | {("dropout", 0.0), ("width", 0.11)},  # .11 and .25 of four channels are one
 }
 SIZES |= {"inception_v3": 155, "mobilenet_v1_cifar": 32}
 SAME["mobilenet_v2_cifar"].add(("stem_width", 24))  # a quarter of 24 or of 32 is rounded to eight
@@ -203,7 +225,8 @@ def observed(name, knobs, randomize, seen={}):  # noqa: B006 - the default is a 
         x = draw((8, *model.input_shape[1:]), low=0, high=255)
         outputs = numpy(model(x, training=False))
         model.compile(keras.optimizers.SGD(0.01), "mse", run_eagerly=True)
-        loss = float(model.train_on_batch(x, np.eye(3, dtype="float32")[np.arange(8) % 3]))
+        wanted = np.eye(3, dtype="float32")[np.arange(8) % 3].reshape(8, *[1] * (outputs.ndim - 2), 3)
+        loss = float(model.train_on_batch(x, np.broadcast_to(wanted, outputs.shape)))
         seen[key] = initial, outputs, [numpy(v) for v in model.weights], loss
     return seen[key]
 
@@ -225,7 +248,7 @@ def test_each_value_of_each_knob_trains_and_shows(name, knob, value, randomize):
         assert build(name, {**others, knob: value}).get_config() == build(name, others).get_config()
         return
     initial, outputs, trained, loss = observed(name, {**others, knob: value}, randomize)
-    assert outputs.shape == (8, 3)
+    assert outputs.shape == (8, *([SIZES.get(name, 16)] * 2 if name in SEGMENTATION else []), 3)
     assert np.isfinite(loss) and all(np.isfinite(w).all() for w in trained)
     before = observed(name, others, randomize)
     drawn = knob.endswith("_init")  # the weights are replaced before the outputs are looked at
