@@ -94,11 +94,12 @@ def _keras_names(model, architecture, found, rule):
     body = [layer.name for layer in model.layers if layer.weights and not layer.name.startswith(("head", "auxiliary"))]
     head = [layer.name for layer in model.layers if layer.weights and layer.name.startswith("head")]
     theirs, more = list(found.layers), len(found.layers) - len(body)
-    if more < 0 or (head and more not in (0, len(head))):
+    if not 0 <= more <= 3 or (head and more not in (0, len(head))):
         raise ValueError(
             f"load_weights: {found.name} has {len(theirs)} layers with arrays, {architecture} {len(body)} and "
             f"{len(head)} in its head: it is of another network or design."
         )
+    head = head or [f"head ({name})" for name in theirs[len(body) :]]  # to be skipped
     return dict(zip(body + head, theirs, strict=False))
 
 

@@ -137,12 +137,17 @@ def _download(url, path):
     import requests
 
     progress = _Progress(path.name)
-    # every answer on the way, also one that sends us elsewhere
-    hooks = {"response": lambda answer, **_: _check_url(answer.url)}
+
+    def refuse_detours(answer, **_):  # before they are followed
+        if answer.is_redirect:
+            _check_url(urllib.parse.urljoin(answer.url, answer.headers["location"]))
+
     partial = path.with_name(f"{path.name}.part")
     try:
         with contextlib.closing(progress):
-            pooch.HTTPDownloader(progressbar=progress, timeout=30, hooks=hooks)(url, str(partial), None)
+            pooch.HTTPDownloader(progressbar=progress, timeout=30, hooks={"response": refuse_detours})(
+                url, str(partial), None
+            )
         os.replace(partial, path)
     except (requests.RequestException, ConnectionError) as error:
         raise OSError(
