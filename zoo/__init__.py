@@ -21,7 +21,10 @@ EXPORTS = {
     "load_weights": "weights",
     "paths": "path_counts",
     "replace_head": "transfer",
+    "residual_blocks": "residual_tools",
+    "residual_norms": "residual_tools",
     "without_auxiliary": "transfer",
+    "without_block": "residual_tools",
     **index.BUILDERS,
 }
 
