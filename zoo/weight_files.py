@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -43,10 +44,21 @@ class Arrays:
     ordered: bool = True
 
 
+def parts(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """The layers that have weights, by name; those inside another as "outer/inner"."""
+    for layer in model.layers:
+        inner = [own for own in layer._flatten_layers(include_self=False) if own.weights]
+        inner = [own for own in inner if len(list(own._flatten_layers())) == 1]
+        if inner:
+            yield from ((f"{layer.name}/{own.name}", own) for own in inner)
+        elif layer.weights:
+            yield layer.name, layer
+
+
 def read(source: keras.Model | str | os.PathLike[str]) -> Arrays:
     """The arrays of a model or of a file, whose format its suffix says."""
     if isinstance(source, keras.Model):
-        layers = {layer.name: layer.get_weights() for layer in source.layers if layer.weights}
+        layers = {name: layer.get_weights() for name, layer in parts(source)}
         kinds = keras.layers.BatchNormalization | keras.layers.Rescaling
         settings = {layer.name: layer.get_config() for layer in source.layers if isinstance(layer, kinds)}
         return Arrays(f"the model {source.name!r}", layers, settings=settings)
@@ -86,10 +98,23 @@ def _groups(file):
         raise KeyError("it has no layers")
     layers = {}
     for key in file["layers"]:
-        own = file[f"layers/{key}"].get("vars", ())
-        if len(own):
-            layers[_text(own.attrs.get("name", key))] = [np.asarray(own[str(number)]) for number in range(len(own))]
+        outer = file[f"layers/{key}"]
+        named = [_text(outer["vars"].attrs.get("name", key))] if "vars" in outer else []
+        for name, own in _groups_of_arrays(outer):
+            inner = [name] if own.parent != outer else []  # a layer inside the layer
+            layers["/".join(named + inner)] = [np.asarray(own[str(number)]) for number in range(len(own))]
     return Arrays("", layers, ordered=False)
+
+
+def _groups_of_arrays(group):
+    found = []
+
+    def look(path, item):
+        if path.split("/")[-1] == "vars" and len(item) and "seed_generator" not in path:
+            found.append((_text(item.attrs.get("name", path.split("/")[-2] if "/" in path else path)), item))
+
+    group.visititems(look)
+    return found
 
 
 def _text(value):
@@ -103,7 +128,7 @@ def _keras(path):
         config = json.loads(archive.read("config.json"))
     layers = config.get("config", {}).get("layers", [])
     found.settings = {layer["config"]["name"]: layer["config"] for layer in layers}
-    found.layers = {name: found.layers[name] for name in found.settings if name in found.layers}
+    found.layers = {name: found.layers[name] for name in found.settings if name in found.layers} | found.layers
     found.ordered = True
     return found
 

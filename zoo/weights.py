@@ -10,7 +10,7 @@ import numpy as np
 
 from . import downloads
 from .conversion import preprocessing, to_ours
-from .weight_files import SUFFIXES, Arrays, read
+from .weight_files import SUFFIXES, Arrays, parts, read
 
 DOC = (
     "None; the name of published weights, as in `zoo.info(name).weights`; or what `zoo.load_weights` takes: a "
@@ -94,15 +94,14 @@ def load_weights(
     if mean is not None or std is not None:
         found.settings["preprocess"] = preprocessing(mean or (0.0,) * len(std or ()), std or (1.0,) * len(mean or ()))
     values, reinitialized = {}, []
-    for layer in model.layers:
-        if not layer.weights:
-            continue
-        own = arrays.pop(layer.name, None)
+    layers = dict(parts(model))
+    for name, layer in layers.items():
+        own = arrays.pop(name, None)
         fitting = None if own is None else _fit(layer, own, architecture, found)
         if fitting is None:
-            reinitialized.append(layer.name)
+            reinitialized.append(name)
         else:
-            values[layer.name] = fitting
+            values[name] = fitting
     lacking = [name for name in reinitialized if not _is_head(name)]
     if not values or (lacking and not partial):
         raise ValueError(
@@ -116,7 +115,7 @@ def load_weights(
             "It is of another network or design; partial=True would leave it out."
         )
     for name, own in values.items():
-        model.get_layer(name).set_weights(own)
+        layers[name].set_weights(own)
     return LoadReport(tuple(values), (*arrays, *found.skipped), tuple(reinitialized), _set(model, found, values))
 
 
