@@ -1,4 +1,4 @@
-"""The command line: `convcraft list | info | train | evaluate | predict | copy | convert | report`.
+"""The command line: `convcraft list | info | explain | train | evaluate | predict | copy | convert | report`.
 
 Keras and TensorFlow take seconds to import, so each command imports what it needs and no more.
 """
@@ -163,6 +163,15 @@ def _model_info(name):
         print(f"  {key:<15}{value}")
 
 
+def explain_command(options: argparse.Namespace) -> None:
+    """`convcraft explain MODEL`."""
+    name = catalog.require(options.name, ["model"])
+    import_keras()
+    from convcraft import zoo
+
+    print(zoo.explain(name))
+
+
 def train_command(options: argparse.Namespace) -> None:
     """`convcraft train RECIPE [options]`."""
     name = options.recipe
@@ -325,6 +334,10 @@ def _info_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", metavar="NAME", help="of a recipe, model or layer")
 
 
+def _explain_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", metavar="MODEL", help="of the zoo, as resnet50")
+
+
 def _train_arguments(command: argparse.ArgumentParser) -> None:
     command.usage = "convcraft train RECIPE [options]"
     command.add_argument("recipe", metavar="RECIPE", help="a name, or a file of your own; --help after it: its options")
@@ -364,6 +377,7 @@ def _report_arguments(command: argparse.ArgumentParser) -> None:
 COMMANDS = {
     "list": (list_command, "what there is: recipes, models, layers", _list_arguments),
     "info": (info_command, "what is known of a recipe, model or layer", _info_arguments),
+    "explain": (explain_command, "a model part by part: cost, paper, advice that it shows", _explain_arguments),
     "train": (train_command, "train a recipe; the same again resumes", _train_arguments),
     "evaluate": (evaluate_command, "measure a trained model", _evaluate_arguments),
     "predict": (predict_command, "name what is in pictures", _predict_arguments),

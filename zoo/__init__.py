@@ -14,6 +14,7 @@ EXPORTS = {
     "convert": "conversion",
     "cost": "costs",
     "create": "registry",
+    "explain": "explanation",
     "extract_column": "fractalnet",
     "info": "registry",
     "list_models": "index",

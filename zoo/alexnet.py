@@ -48,6 +48,7 @@ VARIANTS: dict[str, dict] = {
     source="Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012; "
     "Krizhevsky: One weird trick for parallelizing convolutional neural networks, arXiv 1404.5997",
     year=2012,
+    sections={"pool*": "2012: section 3.4", "*": "2012: section 3.5"},
     paper=Design(
         activation="relu",
         head_activation="relu",

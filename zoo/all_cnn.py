@@ -27,6 +27,7 @@ FORMS = ("all", "base", "strided", "convpool")
     source="Springenberg, Dosovitskiy, Brox, Riedmiller: Striving for Simplicity: The All Convolutional Net, "
     "arXiv 1412.6806",
     year=2014,
+    sections={"stem": "table 1", "stage*": "tables 1 and 2"},
     paper=Design(
         activation="relu",
         normalization="none",

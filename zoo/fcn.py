@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict] = {"fcn32s": {"stride": 32}, "fcn16s": {"stride": 16},
     classes=21,
     source="Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation, arXiv 1411.4038",
     year=2014,
+    sections={"score*": "section 4.2", "head": "section 4.1"},
     paper=Design(
         activation="relu",
         head_activation="relu",

@@ -29,6 +29,7 @@ VARIANTS: dict[str, dict] = {
     size=32,
     source="Smith, Topin: Deep Convolutional Neural Network Design Patterns, arXiv 1611.00847, and its released code",
     year=2016,
+    sections={"block*": "released code"},
     paper=Design(
         activation="relu",
         normalization="batch",

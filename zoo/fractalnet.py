@@ -23,6 +23,7 @@ VARIANTS: dict[str, dict] = {"fractalnet20": {"columns": 3}, "fractalnet40": {"c
     size=32,
     source="Larsson, Maire, Shakhnarovich: FractalNet: Ultra-Deep Neural Networks without Residuals, arXiv 1605.07648",
     year=2016,
+    sections={"block*": "section 2, figure 1"},
     paper=Design(
         activation="relu",
         normalization="batch",

@@ -47,6 +47,7 @@ DROPOUT, AUXILIARY_DROPOUT = 0.4, 0.7
     source="Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich: Going Deeper with Convolutions, "
     "arXiv 1409.4842; with batch normalization Ioffe, Szegedy 2015, arXiv 1502.03167",
     year=2014,
+    sections={"inception*": "table 1, figure 2 (b)", "auxiliary*": "section 5", "*": "table 1"},
     paper=Design(
         activation="relu",
         normalization="lrn_caffe",

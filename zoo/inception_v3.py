@@ -62,6 +62,14 @@ NORM = {"epsilon": 1e-3, "scale": False}  # the activation's next convolution sc
     source="Szegedy, Vanhoucke, Ioffe, Shlens, Wojna: Rethinking the Inception Architecture for Computer Vision, "
     "arXiv 1512.00567",
     year=2015,
+    sections={
+        "mixed[0-2]*": "table 1, figure 5",
+        "mixed3": "table 1, figure 10",
+        "mixed[4-7]*": "table 1, figure 6",
+        "mixed8": "table 1, figure 10",
+        "mixed9*": "table 1, figure 7",
+        "*": "table 1",
+    },
     paper=Design(
         activation="relu",
         normalization="batch",

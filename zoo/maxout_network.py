@@ -27,6 +27,7 @@ BOUND, FIRST_BOUND = MaxNorm(1.9365), MaxNorm(0.9)
     size=32,
     source="Goodfellow, Warde-Farley, Mirza, Courville, Bengio: Maxout Networks, arXiv 1302.4389",
     year=2013,
+    sections={"*": "section 4.2"},
     paper=Design(
         activation="maxout",
         head_activation="maxout5",

@@ -26,6 +26,7 @@ NORM = {"epsilon": 1e-3}
     source="Howard, Zhu, Chen, Kalenichenko, Wang, Weyand, Andreetto, Adam: MobileNets: Efficient Convolutional "
     "Neural Networks for Mobile Vision Applications, arXiv 1704.04861",
     year=2017,
+    sections={"block*": "section 3.1, table 1", "*": "table 1"},
     paper=Design(
         activation="relu6",
         normalization="batch",

@@ -25,6 +25,7 @@ VARIANTS: dict[str, dict] = {
     source="Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: Inverted Residuals and Linear Bottlenecks, "
     "arXiv 1801.04381",
     year=2018,
+    sections={"block*": "section 3.3, table 2", "*": "table 2"},
     paper=Design(
         activation="relu6",
         normalization="batch",

@@ -61,6 +61,7 @@ VARIANTS: dict[str, dict] = {
     source="Howard, Sandler, Chu, Chen, Chen, Tan, Wang, Zhu, Pang, Vasudevan, Le, Adam: Searching for MobileNetV3, "
     "arXiv 1905.02244",
     year=2019,
+    sections={"last": "section 5.1", "*": "tables 1 and 2"},
     paper=Design(
         activation="hard_silu",
         head_activation="hard_silu",

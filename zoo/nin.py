@@ -37,6 +37,7 @@ VARIANTS: dict[str, dict] = {
     VARIANTS,
     source="Lin, Chen, Yan: Network In Network, arXiv 1312.4400",
     year=2013,
+    sections={"stem": "section 3.1", "stage*": "section 3.1", "head": "section 3.2"},
     paper=Design(
         activation="relu",
         normalization="none",

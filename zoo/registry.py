@@ -5,7 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -39,6 +39,7 @@ class Info:
         published: accuracy as published, and by whom; None where we know of none.
         deviations: from the paper.
         weights: names of published weights, for `weights=`.
+        sections: where in the paper a part is, by the pattern of its name; see `zoo.explain`.
 
     `parameters` (trainable), `total` and `multiply_adds` are counted on the built model when first asked for.
     """
@@ -53,6 +54,7 @@ class Info:
     published: str | None
     deviations: str
     weights: tuple[str, ...] = ()
+    sections: dict[str, str] = field(default_factory=dict, hash=False)
 
     @cached_property
     def cost(self) -> Cost:
@@ -87,6 +89,7 @@ def family(
     channels: int = 3,
     published: dict[str, str] | None = None,
     deviations: str = "",
+    sections: dict[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], tuple[Callable[..., Model], ...]]:
     """Registers an architecture: a function that builds its body becomes one builder for each variant.
 
@@ -102,6 +105,8 @@ def family(
         channels: of the documented images.
         published: a dictionary, model name to accuracy and by whom.
         deviations: one or two sentences.
+        sections: a dictionary, pattern of a stage's or block's name, as "fire*", to its section, table or figure in
+            the paper; the first that matches holds. Leave out what you are not sure of.
 
     The decorated function takes `(x, classes, design, head_kind, *, …variant, …options)`; options with defaults are
     passed on from `zoo.create`.
@@ -127,6 +132,7 @@ def family(
                 "summary": (inspect.getdoc(sys.modules[build.__module__]) or "").split("\n")[0],
                 "published": (published or {}).get(name),
                 "deviations": deviations,
+                "sections": sections or {},
             }
             _FACTS[name] = facts
             builders.append(_builder(name, facts))
@@ -257,6 +263,7 @@ def info(name: str) -> Info:
         published=facts["published"],
         deviations=facts["deviations"],
         weights=names_of(model),
+        sections=facts["sections"],
     )
 
 

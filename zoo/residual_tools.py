@@ -55,7 +55,9 @@ def residual_blocks(model: keras.Model) -> list[ResidualBlock]:
         ['stage1_block1', 'stage1_block2', 'stage1_block3', 'stage2_block1']
     """
     found = []
-    order, parents, depth = {}, {}, {}  # of tensors, by id: their dominators make a tree
+    order: dict[int, tuple[int, list[int]]] = {}  # of tensors, by id, as the next two: their dominators make a tree
+    parents: dict[int, int | None] = {}
+    depth: dict[int | None, int] = {}
     for node in nodes(model):
         sources = [id(tensor) for tensor in signals(node)]
         above = sources[0] if sources else None

@@ -44,6 +44,7 @@ resnets = partial(
     family,
     source=SOURCE,
     year=2015,
+    sections={"*": "table 1"},
     paper=PAPER,
     published={
         "resnet18": "top-1 69.75 % (torchvision)",

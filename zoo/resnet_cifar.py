@@ -41,6 +41,7 @@ PAPER = Design(
     size=32,
     source="He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, arXiv 1512.03385, section 4.2",
     year=2015,
+    sections={"*": "section 4.2"},
     paper=PAPER,
     knobs=KNOBS,
     published={

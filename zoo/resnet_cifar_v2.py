@@ -25,6 +25,7 @@ VARIANTS = {
     size=32,
     source="He, Zhang, Ren, Sun: Identity Mappings in Deep Residual Networks, arXiv 1603.05027",
     year=2016,
+    sections={"stage*": "figure 4 (e)"},
     paper=PAPER,
     knobs=KNOBS,
     published={"resnet110_cifar_v2": "error 4.94 % (bearpaw's implementation)"},

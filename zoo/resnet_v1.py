@@ -24,6 +24,7 @@ VARIANTS: dict[str, dict] = {
     VARIANTS,
     source=SOURCE,
     year=2015,
+    sections={"*": "table 1"},
     paper=PAPER,
     knobs=KNOBS,
     published={

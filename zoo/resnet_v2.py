@@ -23,6 +23,7 @@ VARIANTS: dict[str, dict] = {
     VARIANTS,
     source="He, Zhang, Ren, Sun: Identity Mappings in Deep Residual Networks, arXiv 1603.05027",
     year=2016,
+    sections={"stage*": "figure 4 (e)"},
     paper=PAPER,
     knobs=KNOBS,
     published={

@@ -24,6 +24,7 @@ VARIANTS: dict[str, dict] = {
     VARIANTS,
     source="Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer: SqueezeNet, arXiv 1602.07360",
     year=2016,
+    sections={"fire*": "section 3.2, table 1", "*": "table 1"},
     paper=Design(
         activation="relu",
         normalization="none",

@@ -35,6 +35,12 @@ WIDTHS = (64, 128, 256, 512, 512)
     VARIANTS,
     source="Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, arXiv 1409.1556",
     year=2014,
+    sections={
+        "stem": "section 2.1, table 1",
+        "stage*": "section 2.1, table 1",
+        "pool*": "section 2.1",
+        "head": "table 1",
+    },
     paper=Design(
         activation="relu",
         head_activation="relu",

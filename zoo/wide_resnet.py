@@ -25,6 +25,7 @@ VARIANTS = {
     size=32,
     source="Zagoruyko, Komodakis: Wide Residual Networks, arXiv 1605.07146",
     year=2016,
+    sections={"stem": "table 1", "stage*": "table 1", "head": "table 1"},
     paper=replace(PAPER, dropout=0.0),
     knobs=KNOBS.replace("dropout_min_units ", ""),
     published={
