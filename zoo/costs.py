@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil, prod
+from typing import Any
 
 import keras
 import numpy as np
@@ -83,7 +84,7 @@ def cost(model: keras.Model) -> Cost:
             # one factor a channel, as of squeeze-and-excitation, tells nothing of places
             places = [t for t in node.input_tensors if tuple(t.shape[1:3]) != (1, 1)] or node.input_tensors
             sources = [fields[id(t)] for t in places] or [((1, 1), (1, 1))]
-            field = _field(sources, *((inner.receptive_field, inner.stride) if inner else _window(layer, node)))
+            field = _field(sources, *((inner.receptive_field, inner.stride) if inner else window(layer, node)))
             fields.update({id(t): field for t in node.output_tensors})
             if any(len(t.shape) == 4 for t in node.output_tensors):
                 last = field
@@ -139,7 +140,7 @@ def _multiply_adds(layer, node):
     return 0
 
 
-def _window(layer, node):
+def window(layer: keras.layers.Layer, node: Any) -> tuple[tuple[int, int], tuple[float, float]]:
     """How many of its input's pixels one output of `layer` sees, and the step between them: (height, width) each."""
     kinds = keras.layers
     whole = (

@@ -59,7 +59,7 @@ def replace_head(model: keras.Model, classes: int | Sequence[str]) -> Model:
         (None, 2)
     """
     names = [layer.name for layer in model.layers]
-    first = next((number for number, name in enumerate(names) if _classifies(name)), None)
+    first = next((number for number, name in enumerate(names) if classifies(name)), None)
     if first is None:
         raise ValueError(
             f"replace_head: expected a zoo model with a layer named 'head', received {model.name!r}, whose last "
@@ -78,7 +78,8 @@ def replace_head(model: keras.Model, classes: int | Sequence[str]) -> Model:
     return without_auxiliary(Model(model.input, tensors[id(model.output)], name=model.name))
 
 
-def _classifies(name):
+def classifies(name: str) -> bool:
+    """Whether a layer of this name is the classifier of a zoo model, or one of several."""
     return name == "head" or name.startswith("score")
 
 
@@ -86,7 +87,7 @@ def _renewed(layer, labels):
     """A new layer for other classes."""
     config = layer.get_config()
     for key in ("units", "filters"):
-        if _classifies(layer.name) and key in config:
+        if classifies(layer.name) and key in config:
             config[key] = len(labels)
     if isinstance(layer, ClassNames):
         config["names"] = labels
