@@ -108,7 +108,7 @@ def load_weights(
             f"load_weights: {_quoted(found)} lacks what {architecture} needs: {_few(lacking or reinitialized)}. "
             "It is of another network or design; partial=True would take what fits."
         )
-    more = [name for name in arrays if not name.startswith(("head", "auxiliary"))]
+    more = [name for name in arrays if not name.startswith(("head", "score", "auxiliary"))]
     if more and not partial:
         raise ValueError(
             f"load_weights: {_quoted(found)} has more than {architecture} takes: {_few(more)}. "
@@ -128,13 +128,15 @@ def _few(names, count=2):
 
 
 def _is_head(name):
-    """Whether a layer may differ with the classes, or is for training only."""
-    return name in ("head", "head_norm") or name.startswith("auxiliary")
+    """Whether a layer may differ with the classes (score: of the FCNs), or is for training only."""
+    return name in ("head", "head_norm") or name.startswith(("score", "auxiliary"))
 
 
 def _find(model, architecture, source) -> Arrays:
     if isinstance(source, keras.Model):
         return read(source)
+    if not isinstance(source, str | os.PathLike):
+        raise ValueError(f"{architecture}: expected weights to be a path, a name or a model; received {source!r}.")
     text = os.fspath(source)
     if pathlib.Path(text).suffix.lower() in SUFFIXES or os.path.exists(text):
         return read(source)

@@ -107,6 +107,12 @@ def test_dense_layers_as_convolutions_and_back(randomize, tmp_path):
     assert free.get_layer("head_dense1").kernel.shape == (7, 7, 64, 6)
     x = draw((2, 224, 224, 3), low=0, high=255)
     np.testing.assert_allclose(numpy(free(x)), numpy(fixed(x)), rtol=1e-4, atol=1e-4)
+    deep = randomize(zoo.create("vgg16", classes=4, design=design))
+    fcn = zoo.create("fcn16s", classes=2, input_shape=(64, 64, 3), design=design)
+    report = zoo.load_weights(fcn, deep)
+    assert report.skipped == ("head",) and report.reinitialized == ("score", "score_pool4")
+    kernel = deep.get_layer("head_dense1").get_weights()[0]
+    np.testing.assert_array_equal(fcn.get_layer("head_dense1").get_weights()[0], kernel.reshape(7, 7, 64, 6))
     again = zoo.create("vgg11", classes=4, design=design)
     zoo.load_weights(again, free)
     equal(again.get_weights(), fixed.get_weights())
@@ -236,3 +242,23 @@ def test_files_that_are_none(suffix, tmp_path):
         pass
     with pytest.raises(ValueError, match="empty.h5' is no whole .h5 file of weights: .*no layers"):
         zoo.load_weights(model, tmp_path / "empty.h5")
+
+
+@pytest.mark.parametrize("source", [7, None, ["a"]])
+def test_what_is_no_source(source):
+    with pytest.raises(ValueError, match="resnet20_cifar: expected weights to be a path, a name or a model; received"):
+        zoo.load_weights(zoo.create("resnet20_cifar", design=Design(width=0.25)), source)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [name for name in zoo.list_models() if not name.endswith(("152", "101", "_v1", "_v2"))]
+)
+def test_other_classes_than_the_files(name):
+    """Of every network only the head depends on them."""
+    try:
+        one, other = (zoo.create(name, classes=number, design=Design(width=0.125)) for number in (3, 4))
+    except ValueError:  # its width is fixed
+        one, other = (zoo.create(name, classes=number) for number in (3, 4))
+    report = zoo.load_weights(other, one, partial=False)
+    assert report.reinitialized and not report.skipped
