@@ -1,4 +1,4 @@
-"""The command line: `convcraft list | info | explain | train | evaluate | predict | copy | convert | report`.
+"""The command line: `convcraft list | info | explain | draw | train | evaluate | predict | copy | convert | report`.
 
 Keras and TensorFlow take seconds to import, so each command imports what it needs and no more.
 """
@@ -172,6 +172,20 @@ def explain_command(options: argparse.Namespace) -> None:
     print(zoo.explain(name))
 
 
+def draw_command(options: argparse.Namespace) -> None:
+    """`convcraft draw MODEL OUT.svg`."""
+    name, target = catalog.require(options.name, ["model"]), pathlib.Path(options.out)
+    if target.suffix != ".svg":
+        raise ValueError(f"Expected OUT to end in .svg, received {options.out!r}.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {target.parent}.")
+    import_keras()
+    from convcraft import zoo
+
+    zoo.draw(zoo.create(name), target)
+    print(target)
+
+
 def train_command(options: argparse.Namespace) -> None:
     """`convcraft train RECIPE [options]`."""
     name = options.recipe
@@ -338,6 +352,11 @@ def _explain_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", metavar="MODEL", help="of the zoo, as resnet50")
 
 
+def _draw_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", metavar="MODEL", help="of the zoo, as resnet50")
+    command.add_argument("out", metavar="OUT", help="the new .svg file")
+
+
 def _train_arguments(command: argparse.ArgumentParser) -> None:
     command.usage = "convcraft train RECIPE [options]"
     command.add_argument("recipe", metavar="RECIPE", help="a name, or a file of your own; --help after it: its options")
@@ -378,6 +397,7 @@ COMMANDS = {
     "list": (list_command, "what there is: recipes, models, layers", _list_arguments),
     "info": (info_command, "what is known of a recipe, model or layer", _info_arguments),
     "explain": (explain_command, "a model part by part: cost, paper, advice that it shows", _explain_arguments),
+    "draw": (draw_command, "a picture of a model: stages, blocks, where its cost lies", _draw_arguments),
     "train": (train_command, "train a recipe; the same again resumes", _train_arguments),
     "evaluate": (evaluate_command, "measure a trained model", _evaluate_arguments),
     "predict": (predict_command, "name what is in pictures", _predict_arguments),

@@ -95,6 +95,7 @@ LIGHT_COMMANDS = [
     (["info", "squeezenet1_11"], 2, "Did you mean 'squeezenet1_1'?"),
     (["info", "fancy_pca"], 0, "convcraft.layers.FancyPCA"),
     (["explain", "rrelu"], 2, "There is no model named 'rrelu'"),
+    (["draw", "squeezenet1_1", "a.png"], 2, "Expected OUT to end in .svg"),
     (["info", "maxuot"], 2, "Did you mean 'Maxout'?"),
     (["info", "zzzzzz"], 2, "`convcraft list` shows what there is."),
 ]
@@ -153,6 +154,13 @@ def test_info_model(capsys):
         assert word in said
 
 
+def test_explain_and_draw(capsys, tmp_path):
+    assert cli.main(["explain", "SqueezeNet_CIFAR"]) == 0
+    assert "section 3.2" in capsys.readouterr().out
+    assert cli.main(["draw", "squeezenet_cifar", str(tmp_path / "a.svg")]) == 0
+    assert (tmp_path / "a.svg").read_text("utf-8").startswith("<svg")
+
+
 def test_broken_pipe(tmp_path):
     """`convcraft list | head -1` ends quietly."""
     script = f"'{sys.executable}' -m convcraft list | head -1"
@@ -204,6 +212,7 @@ def test_bugs_keep_their_traceback(monkeypatch):
     [
         (["--nope"], "See `convcraft --help`."),
         (["info"], "Expected: NAME. See `convcraft info --help`."),
+        (["draw", "nin_cifar", "nowhere/a.svg"], "There is no folder nowhere."),
         (["info", "a", "b"], "Unrecognized arguments: b"),
         (["train"], "Expected: RECIPE"),
         (["train", "--epochs", "3"], "Expected a recipe's name before its options, received '--epochs'"),

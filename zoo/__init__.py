@@ -14,6 +14,7 @@ EXPORTS = {
     "convert": "conversion",
     "cost": "costs",
     "create": "registry",
+    "draw": "drawing",
     "embed": "representation",
     "explain": "explanation",
     "extract_column": "fractalnet",
