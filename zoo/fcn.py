@@ -20,7 +20,7 @@ from .vgg import VARIANTS as VGG
 
 # the skips: name of the pooling, its factor where all are trained at once, and how far the paper's crop moves it
 SKIPS = [("pool4", 1e-2, 5), ("pool3", 1e-4, 9)]
-# the stride at which the scores are summed up: pixels between the padded image's corner and the first score's
+# with the paper's padding: how many of its pixels the scores do not reach, by the stride of the last map
 BORDERS = {32: 81, 16: 73, 8: 69}
 VARIANTS: dict[str, dict] = {"fcn32s": {"stride": 32}, "fcn16s": {"stride": 16}, "fcn8s": {"stride": 8}}
 
