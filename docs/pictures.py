@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/layers.md: `make pictures`, or `python docs/pictures.py FOLDER`.
+"""Draws the pictures of docs/layers.md and docs/zoo.md: `make pictures`, or `python docs/pictures.py FOLDER`.
 
 The photograph is scikit-learn's "flower.jpg" (dany13, CC BY 2.0, https://www.flickr.com/photos/dany13/), cropped.
 """
@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_sample_image
 
-from convcraft import layers
+from convcraft import layers, zoo
 from convcraft.layers.transforms import NAMES, PIPELINES
 
 BLUE, RED = "#1f5a9e", "#b3402a"
@@ -154,11 +154,19 @@ def schedules(folder: pathlib.Path) -> None:
     save(figure, folder / "schedules.png")
 
 
+def models(folder: pathlib.Path) -> None:
+    """Two networks of the zoo, stage by stage."""
+    for name in ("resnet152", "fractalnet20"):
+        zoo.draw(zoo.create(name), folder / f"{name}.svg")
+        print(folder / f"{name}.svg")
+
+
 PICTURES = {
     "augmentation": augmentation,
     "preprocessing": preprocessing,
     "activations": activations,
     "schedules": schedules,
+    "models": models,
 }
 
 

@@ -200,8 +200,8 @@ def residual_norms(model: keras.Model, images: Any, batch_size: int = 32) -> Nor
     """How large the residual branches are beside what they are added to, by depth.
 
     The ratio of the branch's norm to the shortcut's, both taken of each image's whole map where they meet, averaged
-    over the images. Small ratios say that blocks refine what is there rather than replace it; in trained ResNets they
-    tend to fall within a stage and to rise where the resolution changes. A ratio near 0 marks a block to delete.
+    over the images. Small ratios say that a block refines what is there rather than replace it; one near 0 marks a
+    block that may be deleted, see `without_block`.
 
     Args:
         model: a functional model with residual blocks; see `residual_blocks`.
@@ -222,7 +222,8 @@ def residual_norms(model: keras.Model, images: Any, batch_size: int = 32) -> Nor
 
     Reference:
         Greff, Srivastava, Schmidhuber 2017, "Highway and Residual Networks learn Unrolled Iterative Estimation",
-        arXiv 1612.07771.
+        arXiv 1612.07771; the ratio: Jastrzebski et al. 2017, "Residual Connections Encourage Iterative Inference",
+        arXiv 1710.04773.
     """
     blocks = residual_blocks(model)
     if not blocks:
