@@ -311,7 +311,7 @@ def test_counters_are_skipped_and_said(state, capsys):
     assert "1 of the source's skipped" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["resnet50_v1", "mobilenet_v2", "nin"])
+@pytest.mark.parametrize("name", ["resnet20_cifar_v2", "plain_cnn"])
 def test_names_that_nothing_is_known_of(name, state):
     with pytest.raises(ValueError, match=f"not PyTorch's names for '{name}'; these are known for .*resnet18"):
         zoo.convert(name, state[1])

@@ -121,10 +121,7 @@ def probed(name, file):
     return model.get_layer(file.probe[0]).kernel.shape[-1] == file.probe[1]
 
 
-SAMPLE = [
-    name if name in ("mobilenet_v1", "mobilenet_v3_small") else pytest.param(name, marks=pytest.mark.slow)
-    for name in THEIRS
-]
+SAMPLE = [name if name == "mobilenet_v1" else pytest.param(name, marks=pytest.mark.slow) for name in THEIRS]
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
@@ -162,13 +159,16 @@ def test_files_of_keras_applications_load_by_name(name, server, monkeypatch, ran
     assert ("skipped" in capsys.readouterr().out) and body.output_shape != ours.output_shape
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"])
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v1", *[pytest.param(n, marks=pytest.mark.slow) for n in THEIRS if "v3_" in n]]
+)
 def test_a_width_that_is_not_published(name, server):
     with pytest.raises(ValueError, match=f"{name}: there are no 'imagenet' weights of this width: .* published are"):
         zoo.create(name, weights="imagenet", design=Design(width=0.2))
     assert not server.asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", downloads.PUBLISHED["imagenet"])
 def test_every_published_width_is_found(name):
     files = downloads.PUBLISHED["imagenet"][name]

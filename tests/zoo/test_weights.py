@@ -176,7 +176,9 @@ def test_files_by_the_alphabet_of_others_are_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-@pytest.mark.parametrize("suffix", [".weights.h5", ".keras", ".h5"])
+@pytest.mark.parametrize(
+    "suffix", [".weights.h5", *[pytest.param(s, marks=pytest.mark.slow) for s in (".keras", ".h5")]]
+)
 def test_layers_inside_a_layer(suffix, randomize, tmp_path):
     options = {"auxiliary": True, "design": Design(width=0.125)}
     source = randomize(zoo.create("googlenet_cifar", classes=3, **options))
@@ -192,7 +194,7 @@ def test_layers_inside_a_layer(suffix, randomize, tmp_path):
         assert other.reinitialized == ("auxiliary1/auxiliary1_logits", "auxiliary2/auxiliary2_logits", "head")
 
 
-@pytest.mark.parametrize("auxiliary", [False, True])
+@pytest.mark.parametrize("auxiliary", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_auxiliary_classifiers(auxiliary, randomize, tmp_path):
     """They may be on one side only."""
     options = {"classes": 3, "design": Design(width=0.125)}
