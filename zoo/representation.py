@@ -149,8 +149,9 @@ def _maps(model):
     position = {id(node): number for number, node in enumerate(path)}
     jumps = _jumps(path, made_by, position)
     # id of a tensor: the number of image pixels between two of its own, and of convolutions before it
-    strides, depths = {}, {}
-    found: dict[int, tuple] = {}
+    strides: dict[int, float] = {}
+    depths: dict[int, int] = {}
+    found: dict[float, tuple] = {}
     for number, node in enumerate(path):
         layer, inputs, (output, *_) = node.operation, signals(node), node.output_tensors
         # one factor a channel, as of squeeze-and-excitation, tells nothing of places

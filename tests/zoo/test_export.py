@@ -11,6 +11,9 @@ from harness import BACKEND, draw, python
 from convcraft import zoo
 
 DEEP = 50  # weighing layers beyond which 1e-3 will do
+# On TensorFlow Keras compiles grouped convolutions by XLA, in a call that tf2onnx 1.17 leaves as it is and ONNX does
+# not have. From PyTorch they are exported.
+GROUPED = ("alexnet_2012",)
 FEW = ["resnet20_cifar", "squeezenet_cifar", "fractalnet20", "alexnet_2012", "water_unet"]
 slowly = [pytest.param(name, marks=pytest.mark.slow) for name in SIDES if name not in QUICK]
 tensorflow_only = pytest.mark.skipif(BACKEND != "tensorflow", reason="exports from TensorFlow")
@@ -55,6 +58,10 @@ def test_onnx(name, randomize, tmp_path):
 
     model, x, y, atol = prepared(name, randomize)
     model.export(tmp_path / "m.onnx", format="onnx", verbose=False)
+    if name in GROUPED:
+        with pytest.raises(Exception, match="No Op registered for StatefulPartitionedCall"):
+            onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+        return
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {session.get_inputs()[0].name: x})
     np.testing.assert_allclose(found, y, rtol=0, atol=atol)
