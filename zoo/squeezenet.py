@@ -7,7 +7,9 @@ fires of 1.1, and leaves out its first pooling and the stem's stride.
 As in the authors' Caffe files, pooling rounds sizes up and the stem is not padded.
 """
 
-from .blocks import downsample, fire, head, preprocess, stem
+import dataclasses
+
+from .blocks import Tensor, conv, downsample, fire, head, join, preprocess, stem
 from .design import Design
 from .registry import family
 
@@ -39,10 +41,14 @@ VARIANTS: dict[str, dict] = {
     "kernel_constraint dropout width stem_width stem_stride preprocessing",
     published={"squeezenet1_1": "top-1 58.2 % (torchvision)", "squeezenet1_0": "top-1 58.1 % (torchvision)"},
     deviations="squeezenet_cifar is ours: the paper has no form for small images. The 1x1 classifier of 1.0 is not "
-    "padded; in the authors' Caffe file it is, which only mixes its bias into the average.",
+    "padded; in the authors' Caffe file it is, which only mixes its bias into the average. bypass='simple' adds its "
+    "input to each fire that keeps the number of channels (3, 5, 7 and 9), bypass='complex' also to the others, by a "
+    "1x1 convolution (section 6, figure 2).",
 )
-def squeezenet(x, classes, design: Design, head_kind: str, *, entry, fires):
+def squeezenet(x, classes, design: Design, head_kind: str, *, entry, fires, bypass: str = "none"):
     """Builds the body; see the module."""
+    if bypass not in ("none", "simple", "complex"):
+        raise ValueError(f"squeezenet: expected bypass to be 'none', 'simple' or 'complex', received {bypass!r}.")
     filters, kernel, stride = entry
     small = stride == 1  # keeps the borders, and the resolution up to the second row
     x = preprocess(x, design, mean=(123.0, 117.0, 104.0), std=(58.4, 57.1, 57.4), divide=False)
@@ -53,8 +59,20 @@ def squeezenet(x, classes, design: Design, head_kind: str, *, entry, fires):
             x = downsample(x, design, name=f"pool{row}", size=3, ceil=True)
         for squeeze in widths:
             number += 1
-            x = fire(x, squeeze, 4 * squeeze, design, name=f"fire{number}")
+            y = fire(x, squeeze, 4 * squeeze, design, name=f"fire{number}")
+            x = _bypassed(x, y, design, f"fire{number}_bypass", bypass)
     return head(x, classes, design, head_kind, kernel=1)
+
+
+def _bypassed(x: Tensor, y: Tensor, design: Design, name: str, bypass: str) -> Tensor:
+    """A fire's output `y`, and where there is a bypass the sum with its input `x`."""
+    grows = x.shape[-1] != y.shape[-1]
+    if bypass == "none" or (grows and bypass == "simple"):
+        return y
+    if grows:
+        exact = dataclasses.replace(design, width=None)  # as many channels as come out of the fire
+        x = conv(x, y.shape[-1], 1, 1, exact, f"{name}_conv", act=False)
+    return join([x, y], design, name)
 
 
 SqueezeNet1_0, SqueezeNet1_1, SqueezeNet_CIFAR = squeezenet

@@ -28,8 +28,8 @@ def relu(x):
     return np.maximum(x, 0)
 
 
-def squeezenet(x, weights, pools):
-    """squeezenet_v1.x's deploy.prototxt; `pools` names the layers that a pooling follows."""
+def squeezenet(x, weights, pools, bypass="none"):
+    """squeezenet_v1.x's deploy.prototxt; `pools` names the layers that a pooling follows. Bypasses: figure 2."""
 
     def layer(x, name, **options):
         return relu(convolve(x, weights[name][0], **options) + weights[name][1])
@@ -37,8 +37,12 @@ def squeezenet(x, weights, pools):
     x = layer(x - [123, 117, 104], "stem", stride=2)
     x = pool_of_caffe(x)
     for number in range(2, 10):
-        s = layer(x, f"fire{number}_squeeze")
+        s, before = layer(x, f"fire{number}_squeeze"), x
         x = np.concatenate([layer(s, f"fire{number}_expand1x1"), layer(s, f"fire{number}_expand3x3", pad=1)], -1)
+        if bypass != "none" and number in (3, 5, 7, 9):
+            x = x + before
+        elif bypass == "complex":
+            x = x + convolve(before, weights[f"fire{number}_bypass_conv"][0]) + weights[f"fire{number}_bypass_conv"][1]
         x = pool_of_caffe(x) if number in pools else x
     return layer(x, "head").mean((1, 2))
 
@@ -77,6 +81,29 @@ def test_squeezenet(name, pools, size, randomize):
     expected = squeezenet(x.astype("float64"), weights_of(model), pools)
     assert expected.std() > 1e-2
     np.testing.assert_allclose(numpy(model(x, training=False)), expected, rtol=1e-4, atol=1e-4 * expected.max())
+
+
+@pytest.mark.parametrize(
+    "name, pools, bypass, more",  # the 1x1 convolutions of fires 2, 4, 6 and 8
+    [
+        ("squeezenet1_0", (4, 8), "simple", 0),
+        ("squeezenet1_1", (3, 5), "complex", 65 * 128 + 129 * 256 + 257 * 384 + 385 * 512),
+    ],
+)
+def test_squeezenet_with_bypasses(name, pools, bypass, more, randomize):
+    assert zoo.create(name, bypass=bypass).count_params() == zoo.info(name).parameters + more
+    model = randomize(zoo.create(name, classes=5, input_shape=(67, 67, 3), bypass=bypass))
+    x = draw((2, 67, 67, 3), low=0, high=255)
+    expected = squeezenet(x.astype("float64"), weights_of(model), pools, bypass)
+    np.testing.assert_allclose(numpy(model(x, training=False)), expected, rtol=1e-4, atol=1e-4 * expected.max())
+    blocks = [block.name for block in zoo.residual_blocks(model)]
+    assert blocks == [f"fire{number}" for number in range(2, 10) if number % 2 or bypass == "complex"]
+
+
+def test_bypasses_of_any_width_and_no_other_kind():
+    zoo.create("squeezenet_cifar", design=zoo.Design(width=0.37, normalization="batch"), bypass="complex")
+    with pytest.raises(ValueError, match="bypass to be 'none', 'simple' or 'complex', received 'all'"):
+        zoo.create("squeezenet_cifar", bypass="all")
 
 
 @pytest.mark.parametrize("shortcut", ["A", "B"])
