@@ -9,6 +9,7 @@ EXPORTS = {
     "Design": "design",
     "Info": "registry",
     "LoadReport": "weights",
+    "anytime": "fractalnet",
     "blocks": None,
     "class_names": "registry",
     "convert": "conversion",

@@ -108,8 +108,7 @@ def extract_column(model: keras.Model, column: int) -> Model:
         >>> extract_column(net, 0).count_params() < net.count_params()
         True
     """
-    joins = [layer for layer in model.layers if isinstance(layer, FractalJoin)]
-    columns = max((layer.columns or 0 for layer in joins), default=0)
+    columns = _columns(model)
     if not 0 <= column < columns:
         raise ValueError(f"extract_column: expected column from 0 to below {columns}, received {column!r}.")
 
@@ -120,3 +119,36 @@ def extract_column(model: keras.Model, column: int) -> Model:
 
     plain = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
     return Model(plain.input, plain.output, name=f"{model.name}_column{column}")
+
+
+def anytime(model: keras.Model) -> Model:
+    """The prediction of each column beside the whole net's, from the quickest on: an answer now, better ones later.
+
+    The paper's anytime property (its abstract): a shallow column answers at a fraction of the cost, deeper ones
+    improve on it, if the net was trained with global drop-path. Where only one answer is wanted, `extract_column` is
+    cheaper: this model computes all of them.
+
+    Args:
+        model: a functional model with `FractalJoin` layers.
+
+    Returns:
+        A `convcraft.Model` on the same weights whose outputs are a dictionary: `column2`, `column1`, `column0` (the
+        deepest), and `all`.
+
+    Raises:
+        ValueError: where the model has no columns.
+
+    Example:
+        >>> from convcraft import zoo
+        >>> list(anytime(zoo.create("fractalnet20", filters=(4, 4))).output)
+        ['column2', 'column1', 'column0', 'all']
+    """
+    columns = _columns(model)
+    if not columns:
+        raise ValueError(f"anytime: expected a model with FractalJoin layers, received {model.name!r}, without.")
+    outputs = {f"column{column}": extract_column(model, column)(model.input) for column in reversed(range(columns))}
+    return Model(model.input, {**outputs, "all": model.output}, name=f"{model.name}_anytime")
+
+
+def _columns(model):
+    return max((layer.columns or 0 for layer in model.layers if isinstance(layer, FractalJoin)), default=0)

@@ -147,6 +147,20 @@ def test_boosting_sums_the_shallow_branch_and_its_correction():
     assert not norm.center and not norm.scale
 
 
+def test_anytime_gives_each_column_and_the_whole(randomize):
+    model = randomize(zoo.create("fractalnet20", classes=3, input_shape=(16, 16, 3), filters=(4, 4)))
+    found = zoo.anytime(model)(X, training=False)
+    np.testing.assert_allclose(numpy(found.pop("all")), numpy(model(X, training=False)), rtol=1e-5, atol=1e-5)
+    costs = []
+    for name, y in found.items():
+        plain = zoo.extract_column(model, int(name[-1]))
+        np.testing.assert_allclose(numpy(y), numpy(plain(X, training=False)), rtol=1e-5, atol=1e-5)
+        costs.append(zoo.cost(plain).multiply_adds)
+    assert costs == sorted(costs) and len(set(costs)) == 3
+    with pytest.raises(ValueError, match="anytime: expected a model with FractalJoin layers"):
+        zoo.anytime(zoo.create("plain_cnn", design=zoo.Design(width=0.25)))
+
+
 KNOBS = {
     "activation": ["elu", "maxout", "rrelu"],
     "normalization": ["none", "group"],
