@@ -77,7 +77,7 @@ oracle: .venv-oracle/ready wheel
 	@.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-oracle.txt
 	@touch $@
 
-# the pictures of docs/layers.md
+# the pictures of docs/layers.md and docs/zoo.md
 pictures: venv
 	@$(PY) docs/pictures.py
 
