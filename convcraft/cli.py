@@ -11,7 +11,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 
-from convcraft import __version__, catalog
+from convcraft import __version__, catalog, zoo_commands
 
 from .options import recipe_options as recipe_options
 from .quiet import import_keras
@@ -139,51 +139,7 @@ def info_command(options: argparse.Namespace) -> None:
 
         print(f"convcraft.layers.{name}\n\n{catalog.docstring('layers', layers.EXPORTS[name] or name, name)}")
     else:
-        _model_info(name)
-
-
-def _model_info(name):
-    import_keras()
-    from convcraft import zoo
-
-    info = zoo.info(name)
-    rows = {
-        "source": f"{info.source} ({info.year})",
-        "input": f"{'x'.join(map(str, info.input_shape))}, raw 0-255; {info.classes} classes",
-        "parameters": f"{info.parameters:,} trainable, {info.total:,} in all",
-        "multiply-adds": f"{info.multiply_adds:,} an image",
-        "sees": f"{info.cost.receptive_field[0]} pixels across, in steps of {info.cost.stride[0]}",
-        "weights": ", ".join(info.weights) or "none published",
-        "published": info.published or "nothing that we know of",
-        "deviations": info.deviations or "none",
-        "knobs": ", ".join(info.knobs),
-    }
-    print(f"{info.name}, a model: zoo.create({info.name!r}, classes=…)\n\n{info.summary}\n")
-    for key, value in rows.items():
-        print(f"  {key:<15}{value}")
-
-
-def explain_command(options: argparse.Namespace) -> None:
-    """`convcraft explain MODEL`."""
-    name = catalog.require(options.name, ["model"])
-    import_keras()
-    from convcraft import zoo
-
-    print(zoo.explain(name))
-
-
-def draw_command(options: argparse.Namespace) -> None:
-    """`convcraft draw MODEL OUT.svg`."""
-    name, target = catalog.require(options.name, ["model"]), pathlib.Path(options.out)
-    if target.suffix != ".svg":
-        raise ValueError(f"Expected OUT to end in .svg, received {options.out!r}.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {target.parent}.")
-    import_keras()
-    from convcraft import zoo
-
-    zoo.draw(zoo.create(name), target)
-    print(target)
+        zoo_commands.model_info(name)
 
 
 def train_command(options: argparse.Namespace) -> None:
@@ -263,24 +219,6 @@ def copy_command(options: argparse.Namespace) -> None:
     print(f"{target} is yours: change it, and run `python {target}` (--help shows its options).")
 
 
-def convert_command(options: argparse.Namespace) -> None:
-    """`convcraft convert MODEL SOURCE OUT.keras`."""
-    name, target = catalog.require(options.name, ["model"]), pathlib.Path(options.out)
-    if target.suffix != ".keras":
-        raise ValueError(f"Expected OUT to end in .keras, received {options.out!r}.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {target.parent}.")
-    if not pathlib.Path(options.source).is_file():
-        raise FileNotFoundError(f"There is no file {options.source!r}.")
-    import_keras()
-    from convcraft import zoo
-
-    shape = {"input_shape": (options.size, options.size, 3)} if options.size else {}
-    model = zoo.convert(name, options.source, mean=options.mean, std=options.std, **shape)
-    model.save(target)
-    print(f"{target}: {name}, {model.count_params():,} parameters, {model.output_shape[-1]} classes; takes raw images.")
-
-
 def report_command(options: argparse.Namespace) -> None:
     """`convcraft report RUN`."""
     from convcraft.training import report
@@ -348,15 +286,6 @@ def _info_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", metavar="NAME", help="of a recipe, model or layer")
 
 
-def _explain_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", metavar="MODEL", help="of the zoo, as resnet50")
-
-
-def _draw_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", metavar="MODEL", help="of the zoo, as resnet50")
-    command.add_argument("out", metavar="OUT", help="the new .svg file")
-
-
 def _train_arguments(command: argparse.ArgumentParser) -> None:
     command.usage = "convcraft train RECIPE [options]"
     command.add_argument("recipe", metavar="RECIPE", help="a name, or a file of your own; --help after it: its options")
@@ -379,16 +308,6 @@ def _copy_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--force", action="store_true", help="write over an existing file")
 
 
-def _convert_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", metavar="MODEL", help="of the zoo, as resnet50")
-    command.add_argument("source", metavar="SOURCE", help="weights: .pth, .safetensors, .npz or Keras's .h5")
-    command.add_argument("out", metavar="OUT", help="the new .keras file")
-    command.add_argument("--size", type=int, help="height and width of its images (default: the paper's)")
-    for name, described in (("mean", "of the source's images, from 0 to 255"), ("std", "by which they were divided")):
-        described += " (default: the source's usual)"
-        command.add_argument(f"--{name}", type=float, nargs=3, metavar=("R", "G", "B"), help=described)
-
-
 def _report_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", metavar="RUN", help="a run's directory")
 
@@ -396,12 +315,24 @@ def _report_arguments(command: argparse.ArgumentParser) -> None:
 COMMANDS = {
     "list": (list_command, "what there is: recipes, models, layers", _list_arguments),
     "info": (info_command, "what is known of a recipe, model or layer", _info_arguments),
-    "explain": (explain_command, "a model part by part: cost, paper, advice that it shows", _explain_arguments),
-    "draw": (draw_command, "a picture of a model: stages, blocks, where its cost lies", _draw_arguments),
+    "explain": (
+        zoo_commands.explain_command,
+        "a model part by part: cost, paper, advice that it shows",
+        zoo_commands.explain_arguments,
+    ),
+    "draw": (
+        zoo_commands.draw_command,
+        "a picture of a model: stages, blocks, where its cost lies",
+        zoo_commands.draw_arguments,
+    ),
     "train": (train_command, "train a recipe; the same again resumes", _train_arguments),
     "evaluate": (evaluate_command, "measure a trained model", _evaluate_arguments),
     "predict": (predict_command, "name what is in pictures", _predict_arguments),
     "copy": (copy_command, "copy a recipe to a file of your own", _copy_arguments),
-    "convert": (convert_command, "make a model of weights from PyTorch, Caffe or Keras", _convert_arguments),
+    "convert": (
+        zoo_commands.convert_command,
+        "make a model of weights from PyTorch, Caffe or Keras",
+        zoo_commands.convert_arguments,
+    ),
     "report": (report_command, "write a run's report.html anew", _report_arguments),
 }
