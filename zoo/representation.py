@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convcraft.layers import AuxiliaryClassifier, Model
+from convcraft.layers import AuxiliaryClassifier, Model, SlidingDense
 
 from .costs import window
 from .graphs import nodes, signals, weighs
@@ -89,7 +89,7 @@ def embed(model: keras.Model, images: Any, batch_size: int = 32) -> np.ndarray:
     Args:
         model: a functional model of images. Of a zoo model's classifier it is the input; of a model without (built
             with head="none", or not of the zoo) the output. Where that is a map, as in networks that classify every
-            pixel, it is the map's mean.
+            pixel, it is the map's mean; the means of its tiles where the classifier sees several places at once.
         images: array of raw 0-255 images, (n, height, width, channels).
         batch_size: images at a time.
 
@@ -112,8 +112,10 @@ def embed(model: keras.Model, images: Any, batch_size: int = 32) -> np.ndarray:
             f"embed: expected images for {model.name} of shape (n, {', '.join(map(str, expected))}), received "
             f"{images.shape}."
         )
-    x = _seen_by_classifier(model)
-    if len(x.shape) == 4:
+    x, grid = _seen_by_classifier(model)
+    if grid != (1, 1):  # of an open size: as many tiles as there are places at the documented one
+        x = keras.layers.Flatten()(keras.layers.AdaptiveAveragePooling2D(grid, dtype="float32")(x))
+    elif len(x.shape) == 4:
         x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
     if not len(images):
         return np.zeros((0, x.shape[-1]), "float32")
@@ -133,11 +135,12 @@ def _shared(model):
 
 
 def _seen_by_classifier(model):
-    """What the first layer of the classifier is given; without one, what the model puts out."""
+    """What the first layer of the classifier is given, and how many places of it at once; else what comes out."""
     for node in nodes(model):
         if classifies(node.operation.name):
-            return node.input_tensors[0]
-    return model.output
+            slides = isinstance(node.operation, SlidingDense)
+            return node.input_tensors[0], node.operation.kernel_size if slides else (1, 1)
+    return model.output, (1, 1)
 
 
 def _maps(model):
@@ -169,7 +172,7 @@ def _maps(model):
 
 def _last_map(model, made_by):
     """The last images of features, before pooling and head."""
-    tensor = _seen_by_classifier(model)
+    tensor, _ = _seen_by_classifier(model)
     while id(tensor) in made_by:
         name = made_by[id(tensor)].operation.name
         if len(tensor.shape) == 4 and not name.startswith("head") and name not in ("pool", "pool_tiles"):

@@ -12,7 +12,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
-from families import QUICK, SIDES, make
+from families import QUICK, SIDES, UNSETTLED, make, settle
 from harness import BACKEND, SEGMENTATION, draw, numpy, python
 
 from convcraft import zoo
@@ -120,15 +120,12 @@ def test_other_backends_train_save_and_give_the_same(name, elsewhere, randomize)
 @one_a_family
 @pytest.mark.parametrize("policy, tolerance", [("mixed_float16", 0.03), ("mixed_bfloat16", 0.2)])
 def test_mixed_precision(name, policy, tolerance, randomize):
-    side = 64 if name.startswith("resnet50") else SIDES[name]
+    side = 64 if name in UNSETTLED else SIDES[name]
     reference = randomize(make(name, side))
     if name == "resnet_in_resnet":  # whose sums of random branches are more than float16 holds
         reference.set_weights([w * (0.5 if w.ndim > 1 else 1) for w in reference.get_weights()])
-    if name.startswith("resnet50"):  # the same, where statistics are not those of the maps
-        norms = [layer for layer in reference.layers if isinstance(layer, keras.layers.BatchNormalization)]
-        for layer in norms:
-            layer.momentum = 0.0
-        reference(draw((8, side, side, 3), low=0, high=255, seed=1), training=True)
+    if name in UNSETTLED:
+        settle(reference)
         tolerance *= 4  # of 50 layers
     x = images(name, side=side)
     expected = numpy(reference(x, training=False))

@@ -72,7 +72,7 @@ def test_features_are_the_networks_own_maps(name, randomize):
         expected = numpy(own(images, training=False))
         np.testing.assert_array_equal(maps[f"P{level.level}"], expected)
         assert expected.std() > 1e-3 and expected.shape[-1] == level.channels
-        if name not in ("inception_v3", "alexnet"):  # whose borders shrink
+        if name not in ("inception_v3", "alexnet", "maxout_cifar"):  # whose borders shrink, or grow
             assert expected.shape[1] == -(-side // level.stride)
     assert len(maps) == len(zoo.feature_levels(model)) > 1
 
@@ -119,14 +119,17 @@ def test_an_embedding_times_the_classifiers_weights_is_the_output(name, free, ra
     images = draw((3, side, side, 3), low=0, high=255)
     vectors = zoo.embed(model, images, batch_size=2)
     assert vectors.shape == (3, vectors.shape[1]) and vectors.dtype == np.float32
-    kernel, bias = model.get_layer("head").get_weights()
+    kernel, *bias = model.get_layer("head").get_weights()
     expected = model.predict(images, verbose=0)
-    found = vectors @ kernel.reshape(-1, 3) + bias
+    found = vectors @ kernel.reshape(-1, 3) + (bias[0] if bias else 0)
+    if not bias:  # ResNet in ResNet normalizes its logits
+        gamma, beta, mean, variance = model.get_layer("head_norm").get_weights()
+        found = (found - mean) / np.sqrt(variance + model.get_layer("head_norm").epsilon) * gamma + beta
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     np.testing.assert_array_equal(vectors, zoo.embed(model, images.astype("float64"), batch_size=2))
     assert zoo.embed(model, images[:0]).shape == (0, vectors.shape[1])
     bare = zoo.create(name, head="none", **options)
-    if not (zoo.info(name).name in ("alexnet", "vgg11") or name.startswith("mobilenet_v3")):  # dense layers before it
+    if not name.startswith(("alexnet", "vgg11", "maxout", "mobilenet_v3")):  # which have dense layers before it
         bare.set_weights(model.get_weights()[: len(bare.get_weights())])
         np.testing.assert_allclose(
             zoo.embed(bare, images), vectors, rtol=1e-4, atol=1e-4 * np.abs(vectors).max(), err_msg="head='none'"
