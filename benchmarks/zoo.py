@@ -107,7 +107,10 @@ def pairs(part: str, name: str) -> Iterator[Pair]:
     run = counted(build) if part == "build" else step(prepare(build(), jit_compile=compile_xla()), part)
     pair = partial(Pair, name, run=run, aim=AIM, repeat=1)
     if applications and part == "build":
-        yield pair(f"keras.applications {applications}", run_peer=counted(partial(theirs, applications)))
+        peer = {"run_peer": counted(partial(theirs, applications))}
+        yield pair(f"keras.applications {applications}", **peer)
+        uniform = counted(partial(build, design=zoo.Design(conv_init="glorot_uniform")))  # as the peer draws
+        yield Pair(f"{name}, glorot_uniform", f"keras.applications {applications}", uniform, **peer, aim=AIM, repeat=1)
     elif applications:
         usual = step(prepare(theirs(applications)), part)
         yield pair(f"keras.applications {applications}, defaults", run_peer=usual)
