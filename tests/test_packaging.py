@@ -17,7 +17,7 @@ import convcraft
 
 ROOT = pathlib.Path(__file__).parents[1]
 PARTS = ("layers", "recipes", "training", "zoo")
-EXTRAS = ["cuda", "dev", "docs", "jax", "keras-cv", "keras-hub", "onnx", "torch"]
+EXTRAS = ["convert", "cuda", "dev", "docs", "jax", "keras-cv", "keras-hub", "onnx", "torch"]
 LEFT = (".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", "runs", ".hypothesis")
 IMPORT = """
 import importlib.util, pathlib, sys

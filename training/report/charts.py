@@ -9,7 +9,7 @@ import numpy as np
 from .format import integer, is_number, number, percent, plural, text
 
 WIDTH = 380  # of a chart in its own units; on a phone one unit is a little less than a pixel
-LEFT, RIGHT, BOTTOM = 44, 76, 34  # margins: tick labels, direct labels, epochs
+LEFT, RIGHT, BOTTOM = 52, 92, 34  # margins: tick labels, direct labels, epochs; of fonts as wide as DejaVu Sans
 Show = Callable[[float], str]
 DOTS = 40  # epochs up to which every measurement is marked
 
@@ -107,7 +107,7 @@ def curves(
     if share and high <= 1:
         ticks = [tick for tick in ticks if tick <= 1]
     labels = [f"{100 * tick:g} %" if share else number(tick) for tick in ticks]
-    left = max(LEFT, 8 + 7.2 * max(map(len, labels)))  # a digit is 7.2 wide where the letters are largest
+    left = max(LEFT, 8 + 8.8 * max(map(len, labels)))  # a digit is 8.8 wide where the letters are largest
     across = Scale(0, epochs, left, WIDTH - RIGHT)
     up = Scale(ticks[0], max(ticks[-1], high), height - BOTTOM, top, log)
     parts = [_frame(list(zip(ticks, labels, strict=True)), epochs, across, up)]
