@@ -182,10 +182,13 @@ def _best(line: Line, word: str, across: Scale, up: Scale, show: Show, height: i
     x, y = pick(line.points(), key=lambda point: point[1])
     left, place = across(x), up(y)
     anchor = "start" if left < across.start + 80 else "end" if left > across.end - 80 else "middle"
+    said = f"{word} {line.label}: {show(y)}, epoch {x}"
+    room = 8.8 * len(said)  # all of it inside the picture
+    at = {"start": min(left, max(0.0, WIDTH - room)), "end": max(left, min(room, WIDTH))}.get(anchor, left)
     return (
         f'<path class="drop" d="M{left:.1f} {row + 4}V{height - BOTTOM}"/>'
         f'<circle class="ring" cx="{left:.1f}" cy="{place:.1f}" r="5"/>'
-        f'<text x="{left:.1f}" y="{row}" text-anchor="{anchor}">{word} {line.label}: '
+        f'<text x="{at:.1f}" y="{row}" text-anchor="{anchor}">{word} {line.label}: '
         f'<tspan class="strong">{show(y)}</tspan>, epoch {x}</text>'
     )
 
