@@ -1,4 +1,4 @@
-"""The command line: `convcraft list | info | explain | draw | train | evaluate | predict | copy | convert | report`.
+"""The command line: `convcraft list | info | train | predict | copy | …`; COMMANDS below has them all.
 
 Keras and TensorFlow take seconds to import, so each command imports what it needs and no more.
 """
@@ -6,12 +6,10 @@ Keras and TensorFlow take seconds to import, so each command imports what it nee
 import argparse
 import difflib
 import os
-import pathlib
 import sys
-import zipfile
 from collections.abc import Callable
 
-from convcraft import __version__, catalog, zoo_commands
+from convcraft import __version__, catalog, copying, sources, use_commands, zoo_commands
 
 from .options import recipe_options as recipe_options
 from .quiet import import_keras
@@ -29,13 +27,15 @@ RESUMES = "interrupted; the same command goes on from the last checkpoint."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status: 0, or 2 for bad use."""
+    """Runs the command line; returns the exit status: 0, 2 for bad use, or what the command returned."""
     words = sys.argv[1:] if arguments is None else arguments
     return guarded(lambda: _dispatch(words), RESUMES if words[:1] == ["train"] else "interrupted.")
 
 
 def guarded(action: Callable[[], object], interrupted: str = RESUMES) -> int:
     """Runs `action`; what its user got wrong becomes one line on stderr and status 2.
+
+    An `action` that returns a number chooses the status by it.
 
     With the environment variable CONVCRAFT_DEBUG set, errors keep their traceback.
     """
@@ -46,7 +46,7 @@ def guarded(action: Callable[[], object], interrupted: str = RESUMES) -> int:
         if hasattr(stream, "reconfigure"):  # a terminal that cannot show "…" gets "?"
             stream.reconfigure(errors="replace")
     try:
-        action()
+        status = action()
         sys.stdout.flush()  # here, where a reader that has left is still noticed
     except BrokenPipeError:  # `convcraft list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -59,7 +59,7 @@ def guarded(action: Callable[[], object], interrupted: str = RESUMES) -> int:
             raise
         print(f"convcraft: {_sentence(error)}", file=sys.stderr)
         return 2
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def _sentence(error):
@@ -75,7 +75,7 @@ def _dispatch(words):
     parser = _parser()
     if not words:
         parser.print_help()
-        return
+        return None
     command = words[0]
     if not command.startswith("-") and command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
@@ -90,7 +90,7 @@ def _dispatch(words):
     chosen = parser.parse_args(own)
     if command == "train":
         chosen.options = rest
-    chosen.action(chosen)
+    return chosen.action(chosen)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -156,125 +156,14 @@ def train_command(options: argparse.Namespace) -> None:
     loop.execute(module, config, command=command)
 
 
-def evaluate_command(options: argparse.Namespace) -> None:
-    """`convcraft evaluate RUN|FILE [--data NAME|FOLDER]`."""
-    path, model = _trained(options.model)
-    import_keras()
-    from convcraft.training import evaluate
-
-    if options.data is None and model.is_dir():
-        result = evaluate.evaluate_run(model, _seconds(model))
-        splits = {key: value for key, value in result.items() if key in ("val", "test")}
-    elif options.data is None:
-        raise ValueError(f"{model} does not say what it was trained on: add --data NAME, FOLDER, .csv or .npz.")
-    else:
-        from convcraft import training
-        from convcraft.training import check
-
-        net = _load(path)
-        height, width, channels = net.input_shape[1:]
-        size = None if None in (height, width) else (height, width)
-        data = training.data.load(options.data, size=size, channels=channels if channels in (1, 3) else None)
-        check.fits(net, data)
-        splits = {split: evaluate.score(net, data, split)[0] for split in ("val", "test") if split in data.counts}
-    for split, numbers in splits.items():
-        print(f"{split:<5} accuracy {numbers['accuracy']:.4f}  loss {numbers['loss']:.4f}  n {numbers['n']}")
-
-
-def predict_command(options: argparse.Namespace) -> None:
-    """`convcraft predict RUN|FILE PICTURE …`."""
-    path, _ = _trained(options.model)
-    missing = [name for name in options.pictures if not pathlib.Path(name).is_file()]
-    if missing:
-        raise FileNotFoundError(f"There is no picture {missing[0]!r}.")
-    if options.top < 1:
-        raise ValueError(f"Expected --top to be at least 1; received {options.top}.")
-    import_keras()
-    from convcraft.training import predict
-
-    net = _load(path)
-    for name in options.pictures:
-        try:
-            ((_, guesses),) = predict.pictures(net, [name], options.top)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}.") from None
-        print(f"{name}  " + "  ".join(f"{label} {100 * share:.1f} %" for label, share in guesses))
-
-
-def copy_command(options: argparse.Namespace) -> None:
-    """`convcraft copy RECIPE FILE`."""
-    name = catalog.require(options.recipe, ["recipe"])
-    target = pathlib.Path(options.file)
-    if target.suffix != ".py":
-        raise ValueError(f"Expected FILE to end in .py, received {options.file!r}.")
-    if target.exists() and not options.force:
-        raise FileExistsError(f"{target} exists already: choose another name, or add --force.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {target.parent}.")
-    from convcraft import recipes
-
-    source = pathlib.Path(recipes.__file__).parent / f"{name}.py"
-    header = f"# Copied from the recipe {name} of convcraft {__version__}.\n"
-    target.write_text(header + source.read_text(encoding="utf-8"), encoding="utf-8")
-    print(f"{target} is yours: change it, and run `python {target}` (--help shows its options).")
-
-
 def report_command(options: argparse.Namespace) -> None:
     """`convcraft report RUN`."""
     from convcraft.training import report
 
-    _, run = _trained(options.run)
+    _, run = sources.trained(options.run)
     if not run.is_dir():
         raise ValueError(f"Expected RUN to be a run's directory, received the file {run}.")
     print(report.write(run))
-
-
-def _trained(name):
-    """(the model's file, what was given) for a run's directory or a `.keras` file."""
-    given = pathlib.Path(name)
-    path = given / "model.keras" if given.is_dir() else given
-    if given.is_dir():
-        if not (given / "config.json").exists():
-            raise FileNotFoundError(f"{given} is no run: it has no config.json.")
-        _json(given / "config.json")
-    if not path.exists():
-        why = " yet: its training is not finished" if given.is_dir() else ""
-        raise FileNotFoundError(f"There is no {path}{why}.")
-    if path.suffix != ".keras":
-        raise ValueError(f"Expected a run's directory or a .keras file, received {name!r}.")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is no Keras model, or is cut short: a .keras file is a whole zip archive.")
-    return path, given
-
-
-def _load(path):
-    """The model of a `.keras` file; it must take images."""
-    from convcraft import zoo
-
-    try:
-        net = zoo.load_model(path)
-    except Exception as error:  # whatever Keras stumbles over in a file
-        if os.environ.get("CONVCRAFT_DEBUG"):
-            raise
-        said = " ".join(str(error).split())
-        raise ValueError(f"Keras cannot load {path}: {type(error).__name__}: {said[:300]}") from None
-    if len(getattr(net, "input_shape", None) or ()) != 4:
-        raise ValueError(f"Expected a model of images, (height, width, channels); {path} is none.")
-    return net
-
-
-def _json(path):
-    import json
-
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"Expected JSON in {path}; received: {error}.") from None
-
-
-def _seconds(run):
-    path = run / "metrics.json"
-    return _json(path).get("seconds") if path.exists() else None
 
 
 def _list_arguments(command: argparse.ArgumentParser) -> None:
@@ -289,23 +178,6 @@ def _info_arguments(command: argparse.ArgumentParser) -> None:
 def _train_arguments(command: argparse.ArgumentParser) -> None:
     command.usage = "convcraft train RECIPE [options]"
     command.add_argument("recipe", metavar="RECIPE", help="a name, or a file of your own; --help after it: its options")
-
-
-def _evaluate_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="RUN|FILE", help="a run's directory or a .keras file")
-    command.add_argument("--data", help="other data: a name, a folder of class folders, a .csv or an .npz")
-
-
-def _predict_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="RUN|FILE", help="a run's directory or a .keras file")
-    command.add_argument("pictures", metavar="PICTURE", nargs="+", help="image files")
-    command.add_argument("--top", type=int, default=3, help="how many classes to name (default 3)")
-
-
-def _copy_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("recipe", metavar="RECIPE", help="its name")
-    command.add_argument("file", metavar="FILE", help="the new Python file")
-    command.add_argument("--force", action="store_true", help="write over an existing file")
 
 
 def _report_arguments(command: argparse.ArgumentParser) -> None:
@@ -326,9 +198,9 @@ COMMANDS = {
         zoo_commands.draw_arguments,
     ),
     "train": (train_command, "train a recipe; the same again resumes", _train_arguments),
-    "evaluate": (evaluate_command, "measure a trained model", _evaluate_arguments),
-    "predict": (predict_command, "name what is in pictures", _predict_arguments),
-    "copy": (copy_command, "copy a recipe to a file of your own", _copy_arguments),
+    "evaluate": (use_commands.evaluate_command, "measure a trained model", use_commands.evaluate_arguments),
+    "predict": (use_commands.predict_command, "name what is in pictures", use_commands.predict_arguments),
+    "copy": (copying.copy_command, "copy a recipe to a file of your own", copying.copy_arguments),
     "convert": (
         zoo_commands.convert_command,
         "make a model of weights from PyTorch, Caffe or Keras",
