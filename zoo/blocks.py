@@ -249,7 +249,9 @@ def after_join(x: Tensor, design: Design, name: str) -> Tensor:
     return activate(x, design.activation, name)
 
 
-def fire(x: Tensor, squeeze: int, expand: int, design: Design, name: str) -> Tensor:
+def fire(
+    x: Tensor, squeeze: int, expand: int, design: Design, name: str, *, pool: dict[str, Any] | None = None
+) -> Tensor:
     """SqueezeNet's module: 1x1 kernels squeeze to few channels, 1x1 and 3x3 kernels side by side expand them.
 
     Args:
@@ -258,10 +260,15 @@ def fire(x: Tensor, squeeze: int, expand: int, design: Design, name: str) -> Ten
         expand: of each of the two kinds of kernel; twice as many come out.
         design: of all three convolutions.
         name: before `_squeeze`, `_expand1x1`, `_expand3x3` and `_concat`.
+        pool: None, or arguments for `downsample`, but its name: each kind is pooled by itself, where the design has
+            its `pool_position`.
     """
     x = conv(x, squeeze, 1, 1, design, name=f"{name}_squeeze")
-    wide = conv(x, expand, 1, 1, design, name=f"{name}_expand1x1")
-    high = conv(x, expand, 3, 1, design, name=f"{name}_expand3x3")
+    kinds = {f"{name}_expand1x1": 1, f"{name}_expand3x3": 3}
+    wide, high = (
+        conv(x, expand, kernel, 1, design, kind, pool=pool and {**pool, "name": f"{kind}_pool"})
+        for kind, kernel in kinds.items()
+    )
     return layers.Concatenate(name=f"{name}_concat")([wide, high])
 
 

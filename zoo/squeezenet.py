@@ -8,6 +8,7 @@ As in the authors' Caffe files, pooling rounds sizes up and the stem is not padd
 """
 
 import dataclasses
+from typing import Any
 
 from .blocks import Tensor, conv, downsample, fire, head, join, preprocess, stem
 from .design import Design
@@ -37,13 +38,14 @@ VARIANTS: dict[str, dict] = {
         pool_position="after",
         conv="plain",
     ),
-    knobs="activation normalization norm_position transition conv kernel_size conv_init kernel_regularizer "
-    "kernel_constraint dropout width stem_width stem_stride preprocessing",
+    knobs="activation normalization norm_position pool_position transition conv kernel_size conv_init "
+    "kernel_regularizer kernel_constraint dropout width stem_width stem_stride preprocessing",
     published={"squeezenet1_1": "top-1 58.2 % (torchvision)", "squeezenet1_0": "top-1 58.1 % (torchvision)"},
     deviations="squeezenet_cifar is ours: the paper has no form for small images. The 1x1 classifier of 1.0 is not "
     "padded; in the authors' Caffe file it is, which only mixes its bias into the average. bypass='simple' adds its "
     "input to each fire that keeps the number of channels (3, 5, 7 and 9), bypass='complex' also to the others, by a "
-    "1x1 convolution (section 6, figure 2).",
+    "1x1 convolution (section 6, figure 2). pool_position='before' pools each of a fire's two kinds of kernel by "
+    "itself, before the activation.",
 )
 def squeezenet(x, classes, design: Design, head_kind: str, *, entry, fires, bypass: str = "none"):
     """Builds the body; see the module."""
@@ -51,15 +53,21 @@ def squeezenet(x, classes, design: Design, head_kind: str, *, entry, fires, bypa
         raise ValueError(f"squeezenet: expected bypass to be 'none', 'simple' or 'complex', received {bypass!r}.")
     filters, kernel, stride = entry
     small = stride == 1  # keeps the borders, and the resolution up to the second row
+    early = design.pool_position == "before"  # then a fire's two kinds of kernel are pooled before they meet
+    if early and bypass != "none":
+        raise ValueError("squeezenet: expected bypass='none' with pool_position='before', where a fire ends pooled.")
+    pool: dict[str, Any] = {"size": 3, "ceil": True}
     x = preprocess(x, design, mean=(123.0, 117.0, 104.0), std=(58.4, 57.1, 57.4), divide=False)
-    x = stem(x, filters, kernel, stride, design, padding="same" if small else "valid")
+    first = None if small else {"name": "pool1", **pool}
+    x = stem(x, filters, kernel, stride, design, padding="same" if small else "valid", pool=first)
     number = 1  # the paper counts the stem as the first layer
     for row, widths in enumerate(fires, 1):
-        if row > 1 or not small:
-            x = downsample(x, design, name=f"pool{row}", size=3, ceil=True)
-        for squeeze in widths:
+        if row > 1 and not early:
+            x = downsample(x, design, name=f"pool{row}", **pool)
+        for index, squeeze in enumerate(widths, 1):
             number += 1
-            y = fire(x, squeeze, 4 * squeeze, design, name=f"fire{number}")
+            ends = early and index == len(widths) and row < len(fires)
+            y = fire(x, squeeze, 4 * squeeze, design, name=f"fire{number}", pool=pool if ends else None)
             x = _bypassed(x, y, design, f"fire{number}_bypass", bypass)
     return head(x, classes, design, head_kind, kernel=1)
 

@@ -48,6 +48,7 @@ SAME = {
         ("activation", "relu"),
         ("normalization", "none"),
         ("norm_position", "before"),
+        ("pool_position", "after"),
         ("transition", "max"),
         ("conv", "plain"),
         ("kernel_size", 3),
