@@ -14,8 +14,6 @@ Not for    large photographs: it sees 81 pixels across
 
 from dataclasses import dataclass
 
-import keras
-
 from convcraft import layers, training, zoo
 
 
@@ -35,15 +33,9 @@ class Config(training.Common):
 
 
 def data(config):
-    flip = config.flip and config.data not in ("digits", "mnist")
+    flip = config.flip and training.can_mirror(config.data)
     augment = layers.RandomAffine(shift=config.shift, flip=flip)
-    return training.data.load(
-        config.data,
-        size=config.image_size or None,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        augment=augment.transform,
-    )
+    return training.load(config, augment=augment)
 
 
 def model(config, images):
@@ -56,7 +48,7 @@ def train(config, run):
         net = model(config, images)
         net.compile(
             optimizer=training.optimizer(config, steps=run.steps(images)),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss=training.loss(config),
             weighted_metrics=["accuracy"],
             jit_compile=run.jit,
         )

@@ -12,8 +12,6 @@ Not for    colour photographs
 
 from dataclasses import dataclass
 
-import keras
-
 from convcraft import layers, training, zoo
 
 
@@ -36,13 +34,7 @@ class Config(training.Common):
 
 def data(config):
     augment = layers.RandomAffine(rotation=config.rotation, shift=config.shift, fill_mode="constant")
-    return training.data.load(
-        config.data,
-        size=config.image_size or None,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        augment=augment.transform,
-    )
+    return training.load(config, augment=augment)
 
 
 def model(config, images):
@@ -61,7 +53,7 @@ def train(config, run):
         net = model(config, images)
         net.compile(
             optimizer=training.optimizer(config, steps=run.steps(images)),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss=training.loss(config),
             weighted_metrics=["accuracy"],
             jit_compile=run.jit,
         )

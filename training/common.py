@@ -26,6 +26,7 @@ CACHED = {
     "fashion_mnist": "fashion-mnist/*",
 }
 STRATEGIES = ["auto", "mirrored", "multiworker", "none"]
+PRESETS = ["recipe", "modern"]
 
 
 @dataclass
@@ -49,8 +50,12 @@ class Common:
     schedule: str = "linear"
     # decoupled, and never on biases and normalization
     weight_decay: float = 0.0
+    # recipe: its own settings; modern: RandAugment, erasing, MixUp or CutMix, averaged weights, cosine with warm-up
+    preset: str = "recipe"
     # of weights, data order, augmentation and validation split
     seed: int = 0
+    # train so many times, with seeds from `seed` on, and report mean and deviation
+    seeds: int = 1
     # the run's directory; the same again resumes. Default: runs/RECIPE
     output: str = ""
     # auto, mirrored (all local GPUs), multiworker (TF_CONFIG) or none
@@ -67,12 +72,14 @@ def check(config: Common) -> None:
     Raises:
         ValueError: naming the option, what came and what is allowed.
     """
-    for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("strategy", STRATEGIES)):
+    choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "strategy": STRATEGIES, "preset": PRESETS}
+    for name, allowed in choices.items():
         value = getattr(config, name)
         if value not in allowed:
             raise ValueError(f"Expected {name} to be one of {', '.join(allowed)}; received {value!r}.")
     for name, least in (
         ("epochs", 1),
+        ("seeds", 1),
         ("batch_size", 1),
         ("image_size", 0),
         ("weight_decay", 0),

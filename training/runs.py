@@ -5,7 +5,7 @@ import dataclasses
 import os
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from . import adapt, check, checkpoint, common, distribute, rundir
 from .callbacks import History, Phases, TimeLimit
 from .data import Data, Feed
 from .data.streams import StreamFeed
+from .optimize import innermost
 from .progress import Progress
 
 
@@ -122,6 +123,9 @@ class Run:
             write=self.chief,
         )
         own = [history, keeper]
+        average = getattr(innermost(model.optimizer), "use_ema", False)
+        if average:
+            own.insert(0, keras.callbacks.SwapEMAWeights())  # validates with the averaged weights
         if self.config.time_limit:
             own.append(TimeLimit(self.config.time_limit, self.epochs))
         if self.chief:
@@ -132,14 +136,18 @@ class Run:
             options |= {"steps_per_epoch": steps}
         if feed.start:  # an epoch that was broken off: the rest of it, in a call of its own
             self._build_metrics(model, data)
-            model.fit(feed.dataset(), epochs=start + 1, initial_epoch=start, **options)
+            with _unaveraged(model):
+                model.fit(feed.dataset(), epochs=start + 1, initial_epoch=start, **options)
             start, feed.start = start + 1, 0
             trained = start == self.epochs
         if trained or model.stop_training:  # what callbacks do at the end is not part of the checkpoint
             phases.finish()
         else:
             phases.last = True
-            model.fit(feed.dataset(), epochs=self.epochs, initial_epoch=start, **options)
+            with _unaveraged(model):
+                model.fit(feed.dataset(), epochs=self.epochs, initial_epoch=start, **options)
+        if average:
+            model.optimizer.finalize_variable_values(model.trainable_weights)
         if self.chief:
             save_model(model, self.directory / "model.keras")
         self.model = model
@@ -180,6 +188,17 @@ class Run:
                 },
             },
         )
+
+
+@contextlib.contextmanager
+def _unaveraged(model: keras.Model) -> Iterator[None]:
+    """Keeps `fit` from putting the averaged weights in: one training may be several calls of it."""
+    optimizer = model.optimizer
+    optimizer.finalize_variable_values = lambda _: None
+    try:
+        yield
+    finally:
+        del optimizer.finalize_variable_values
 
 
 def save_model(model: keras.Model, path: pathlib.Path) -> None:

@@ -218,11 +218,11 @@ def test_named_pipelines_are_reproducible_in_tensorflow(augment):
     assert (whole != feed(2)).any()
 
 
-@pytest.mark.parametrize("augment", ["strong", 3, ["flip"]])
+@pytest.mark.parametrize("augment", ["strong", 3, {"flip": 1}])
 def test_what_is_no_augmentation_is_refused(augment):
     from convcraft import training
 
-    with pytest.raises(ValueError, match="'light', 'standard', 'heavy', 'modern', a layer, or a function"):
+    with pytest.raises(ValueError, match="'light', 'standard', 'heavy', 'modern', a list of transformations, a layer, or a function"):
         training.data.load("digits", augment=augment)
 
 

@@ -37,6 +37,7 @@ class Data:
         seed: of order, augmentation and the validation split.
         sources: random access by split; empty for the user's own tf.data.
         augment: of the training images.
+        mix: of training images and labels; labels are one-hot in all feeds then, and integers in `arrays`.
         streams: the user's own tf.data by split; empty for everything else.
     """
 
@@ -49,6 +50,7 @@ class Data:
     seed: int
     sources: dict[str, Source]
     augment: Augment | None = None
+    mix: Any | None = None
     streams: dict[str, Stream] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -91,12 +93,12 @@ class Data:
         if self.streams:
             return self.streams[split].feed(options.get("multiple_of", 1))
         shuffle = options.setdefault("shuffle", split == "train")
-        options = {"seed": self.seed, "augment": self.augment if shuffle else None, **options}
+        options = {"seed": self.seed, "augment": self.augment if shuffle else None, "mix": self.mix, **options}
         return Feed(self.sources[split], options.pop("batch_size", self.batch_size), **options)
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Returns all images (float32, n x h x w x c) and labels (int32, n) of a split, in order."""
-        feed = self.feed(split, **({} if self.streams else {"shuffle": False}))
+        feed = self.feed(split, **({} if self.streams else {"shuffle": False, "mix": None}))
         batches = feed.numpy() if isinstance(feed, Feed) else feed.dataset().as_numpy_iterator()
         images, labels = zip(*batches, strict=True)
         return np.concatenate(images), np.concatenate(labels)
@@ -110,6 +112,7 @@ def load(
     validation: float = 0.1,
     seed: int = 0,
     augment: Augment | Any | None = None,
+    mix: bool = False,
     channels: int | None = None,
 ) -> Data:
     """Loads a data set.
@@ -136,6 +139,8 @@ def load(
         augment: of training images: a pipeline's name (light, standard, heavy, modern; see
             `layers.RandomTransform`); one of our augmentation layers, or of Keras's; or a pure function
             `(float32 images [n, h, w, c], int32 seeds [n]) -> images`.
+        mix: whether to mix training images and their labels by MixUp and CutMix (`layers.MixUpCutMix`). Labels are
+            one-hot then, those of validation too: compile with `keras.losses.CategoricalCrossentropy`.
         channels: 1 or 3 to convert; None: grey stays grey, a mixed folder becomes RGB.
 
     Raises:
@@ -158,6 +163,10 @@ def load(
     augment = augmentation(augment)
     datasets = streams.by_split(source)
     if datasets:
+        if mix:
+            raise ValueError(
+                "Expected mix=False with your own tf.data, received True: apply layers.MixUpCutMix by .map."
+            )
         return _from_streams(datasets, size, batch_size, seed, augment, channels)
     name, loaded = _read(source, size, channels)
     complete(loaded, validation, seed)
@@ -167,7 +176,9 @@ def load(
         counts[split] = dict(zip(loaded.class_names, images, strict=True))
     shape = loaded.sources["train"].image_shape
     report = Report(name, counts, shape, dict(loaded.sizes), loaded.notes, dict(loaded.conversions), loaded.unreadable)
-    return Data(loaded.class_names, counts, shape, report, loaded.sha256, batch_size, seed, loaded.sources, augment)
+    mixer = _mixer(len(loaded.class_names), seed) if mix else None
+    names, parts = loaded.class_names, loaded.sources
+    return Data(names, counts, shape, report, loaded.sha256, batch_size, seed, parts, augment, mixer)
 
 
 def check_fits(data: Data, stride: int, name: str) -> None:
@@ -261,6 +272,12 @@ def _from_streams(
         raise ValueError(f"Expected training images of all {len(names)} classes, received none of {missing[:10]}.")
     report = Report("tf.data", counts, shape, notes=notes)
     return Data(names, counts, shape, report, None, parts["train"].batches[0], seed, {}, streams=parts)
+
+
+def _mixer(classes, seed):
+    from convcraft.layers import MixUpCutMix  # and Keras with it
+
+    return MixUpCutMix(classes=classes, data_format="channels_last", seed=seed)
 
 
 def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -18,6 +18,9 @@ from .images import resize
 Augment = Callable[[Any, Any], Any]
 # (float32 images [n, h, w, c], int32 seeds [n]) -> images: pure, in TensorFlow's graph or on NumPy arrays
 
+MIXING = 0x2545F491
+"""Tells the draw that mixes a batch from the one that changes its first image."""
+
 MEMORY_LIMIT = 2**30
 """Bytes of decoded images that are kept in memory; a larger set is decoded, or resized, batch by batch."""
 
@@ -26,8 +29,9 @@ def augmentation(augment: Any) -> Augment | None:
     """Returns what `augment` stands for as a function (images, seeds) -> images, or None.
 
     Args:
-        augment: None; a function; the name of a pipeline of `layers.RandomTransform`; one of our augmentation
-            layers; any other layer, which then is wrapped in a `RandomTransform` (see there how it draws).
+        augment: None; a function; the name of a pipeline of `layers.RandomTransform`, or a list of its
+            transformations, which all apply; one of our augmentation layers; any other layer, which then is wrapped
+            in a `RandomTransform` (see there how it draws).
 
     Raises:
         ValueError: for anything else.
@@ -44,6 +48,8 @@ def augmentation(augment: Any) -> Augment | None:
     from convcraft.layers.augmentation import Augmentation
     from convcraft.layers.transforms import PIPELINES
 
+    if isinstance(augment, list):
+        return RandomTransform(augment, len(augment), data_format="channels_last").transform
     if isinstance(augment, str) and augment in PIPELINES:
         layer = RandomTransform(augment, data_format="channels_last")
         if keras.backend.backend() != "jax" or augment == "modern":  # Keras's layers take JAX minutes to compile
@@ -58,8 +64,8 @@ def augmentation(augment: Any) -> Augment | None:
     if callable(augment):
         return augment
     raise ValueError(
-        f"Expected augment to be one of {', '.join(map(repr, PIPELINES))}, a layer, or a function (images, seeds) -> "
-        f"images, received {augment!r}."
+        f"Expected augment to be one of {', '.join(map(repr, PIPELINES))}, a list of transformations, a layer, or a "
+        f"function (images, seeds) -> images, received {augment!r}."
     )
 
 
@@ -148,6 +154,8 @@ class Feed:
         seed: of order and augmentation, >= 0.
         augment: `(float32 images [n, h, w, c], int32 seeds [n]) -> images`, pure; applied in TensorFlow's
             graph, elsewhere to NumPy batches. Or what `augmentation` makes one of.
+        mix: a `layers.MixUpCutMix`: mixes the images of a training batch and their labels; evaluation's labels become
+            one-hot. A batch's draw follows (seed, epoch, step).
         multiple_of: number of replicas. In evaluation, the last batch is padded to a multiple by its row 0,
             and every batch carries float32 weights: 1, and 0 for padding.
         auto_epoch: advance `epoch` with every pass, for a feed whose epoch nobody sets.
@@ -172,6 +180,7 @@ class Feed:
         shuffle: bool = True,
         seed: int = 0,
         augment: Augment | Any | None = None,
+        mix: Any | None = None,
         multiple_of: int = 1,
         auto_epoch: bool = False,
     ):
@@ -186,6 +195,7 @@ class Feed:
         self.shuffle = shuffle
         self.seed = seed
         self.augment = augmentation(augment)
+        self.mix = mix
         self.multiple_of = multiple_of
         self.auto_epoch = auto_epoch
         self.weighted = multiple_of > 1 and not shuffle
@@ -227,9 +237,17 @@ class Feed:
         images, labels = self.source.batch(indices)
         if self.augment is not None:
             images = _numpy(self.augment(images, image_seeds(self.seed, epoch, indices)))
+        if self.mix is not None:
+            mixed = self._mixed(images, labels, image_seeds(self.seed, epoch, indices))
+            images, labels = map(_numpy, mixed)
         if not self.weighted:
             return images, labels
         return images, labels, (np.arange(len(indices)) < real).astype(np.float32)
+
+    def _mixed(self, images: Any, labels: Any, seeds: Any) -> tuple[Any, Any]:
+        if not self.shuffle:
+            return self.mix(images, labels, training=False)
+        return self.mix.transform(images, labels, seeds[0] ^ MIXING)
 
     def _pad(self, indices: np.ndarray) -> np.ndarray:
         return np.append(indices, np.repeat(indices[:1], -len(indices) % self.multiple_of))
@@ -259,6 +277,9 @@ class Feed:
             labels = tf.ensure_shape(labels, shape[:1])
             if self.augment is not None:
                 images = tf.ensure_shape(self.augment(images, seeds), shape)
+            if self.mix is not None:
+                images, labels = self._mixed(images, labels, seeds)
+                images = tf.ensure_shape(images, shape)
             return (images, labels, weights) if self.weighted else (images, labels)
 
         vector = [tf.TensorSpec(shape[:1], dtype) for dtype in (tf.int64, tf.int32, tf.float32)]
