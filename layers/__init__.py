@@ -40,6 +40,7 @@ EXPORTS = {
     "PadShortcut": "shortcut",
     "PReLU": "prelu",
     "RandomAffine": "random_affine",
+    "RandomResizedCrop": "random_resized_crop",
     "RandomTransform": "random_transform",
     "RReLU": "rrelu",
     "SameAveragePooling2D": "same_average_pooling",
