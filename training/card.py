@@ -5,6 +5,28 @@ import pathlib
 
 from . import rundir
 from .report.format import duration
+from .report.run import MEASURES
+
+
+def _measured(test):
+    """Each measure in words; of several seeds mean and deviation."""
+    said = []
+    for name, word in MEASURES.items():
+        if name in test:
+            factor, unit = (1, "") if name == "loss" else (100, " %")
+            digits = 4 if name == "loss" else 2
+            spread = f" ± {factor * test[name + '_std']:.{digits}f}" if "seeds" in test else ""
+            word = "crossentropy" if name == "loss" else word
+            said.append(f"{word} {factor * test[name]:.{digits}f}{spread}{unit}")
+    return "Test " + ", ".join(said)
+
+
+def _several(metrics):
+    if "seeds" not in metrics["test"]:
+        return ""
+    count, chosen = len(metrics["test"]["seeds"]), metrics["chosen"]
+    by = "the best on validation images" if "val" in metrics else "the first"
+    return f" Mean and standard deviation (n - 1) of {count} seeds; model.keras is that of seed {chosen}, {by}."
 
 
 def write(directory: str | os.PathLike[str]) -> pathlib.Path:
@@ -12,7 +34,9 @@ def write(directory: str | os.PathLike[str]) -> pathlib.Path:
     directory = pathlib.Path(directory)
     run = rundir.read_json(directory / "config.json")
     metrics = rundir.read_json(directory / "metrics.json")
-    starts, epochs = rundir.read_history(directory / "history.jsonl")
+    several = [directory / f"seed-{seed}" for seed in metrics["test"].get("seeds", ())]
+    histories = [rundir.read_history(part / "history.jsonl") for part in several or [directory]]
+    starts, epochs = histories[0][0], [epoch for _, rows in histories for epoch in rows]
     where, data, test = starts[-1]["environment"], run["data"], metrics["test"]
     counts = ", ".join(f"{sum(by_class.values())} {split}" for split, by_class in data["counts"].items())
     shape = "x".join(map(str, data["image_shape"]))
@@ -24,8 +48,8 @@ metrics: [accuracy]
 ---
 # {run["model"]["name"]} on {data["name"]}
 
-Test accuracy {100 * test["accuracy"]:.2f} %, crossentropy {test["loss"]:.4f}, on {test["n"]} images that were not
-trained on. Measured on the saved file, reloaded in a fresh process on one device.
+{_measured(test)}, on {test["n"]} images that were not trained on. Measured on the
+saved file, reloaded in a fresh process on one device.{_several(metrics)}
 
 ## How to use it
 

@@ -68,18 +68,26 @@ def execute(
     config: common.Common,
     directory: str | os.PathLike[str] | None = None,
     command: str | None = None,
+    brief: bool = False,
 ) -> Run:
-    """Runs a loaded recipe; see `run`. `command` is what started it, without options."""
+    """Runs a loaded recipe; see `run`.
+
+    `command` is what started it, without options; `brief` leaves out what could be done next.
+    """
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the evaluation's process needs the GPU as well
     config = common.resolve(config)
     path = pathlib.Path(module.__file__).resolve()  # type: ignore[arg-type]  # a recipe is a file
-    strategy = distribute.strategy(config.strategy)  # first: several workers must meet before anything else
-    directory = rundir.choose(directory or config.output, path.stem, config)
-    config = dataclasses.replace(config, output=str(directory))
     if command is None:
         ours = module.__name__.startswith("convcraft.recipes.")
         command = f"convcraft train {path.stem if ours else shlex.quote(path.name)}"
-    command += _options(config)
+    if config.seeds > 1:
+        from . import seeds
+
+        return seeds.execute(module, config, directory, command)
+    strategy = distribute.strategy(config.strategy)  # first: several workers must meet before anything else
+    directory = rundir.choose(directory or config.output, path.stem, config)
+    config = dataclasses.replace(config, output=str(directory))
+    command += options_of(config)
     one = Run(directory, config, path.stem, command, strategy)
     if (directory / "metrics.json").exists():
         print(f"{directory} is finished. Choose another --output to train again.")
@@ -97,21 +105,17 @@ def execute(
     if one.model is None:
         raise ValueError(f"{path.stem}: expected train(config, run) to call run.fit(model, data).")
     if one.chief:
-        one.metrics = _finish(one)
+        one.metrics = _finish(one, brief)
     else:
         shutil.rmtree(one.directory)
     return one
 
 
-def _finish(one: Run) -> dict[str, Any]:
+def _finish(one: Run, brief: bool) -> dict[str, Any]:
     """Measures the saved file in a fresh process, on one device; writes report and card; says what is where."""
     from . import card, report
 
     seconds = one.seconds()
-    env = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
-    env |= {"KERAS_BACKEND": keras.backend.backend(), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    env.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # this process still holds the GPU's memory
-    env["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
     command = [
         sys.executable,
         "-m",
@@ -119,7 +123,7 @@ def _finish(one: Run) -> dict[str, Any]:
         str(one.directory),
         str(round(seconds, 1)),
     ]
-    if subprocess.run(command, env=env).returncode:
+    if subprocess.run(command, env=child_environment()).returncode:
         raise ChildProcessError(
             f"{one.directory / 'model.keras'} is trained and saved, but measuring it in a fresh process failed; its "
             "message stands above. The same command tries again."
@@ -133,8 +137,13 @@ def _finish(one: Run) -> dict[str, Any]:
     directory = shlex.quote(str(one.directory.relative_to(pathlib.Path.cwd()) if here else one.directory))
     print(
         f"\nTest accuracy {100 * test['accuracy']:.2f} % ({right} of {test['n']}), measured on the saved file, "
-        f"reloaded. Trained in {duration(seconds)}.\n\n"
-        f"  the report    {page}\n"
+        f"reloaded. Trained in {duration(seconds)}.",
+        flush=True,
+    )
+    if brief:
+        return metrics
+    print(
+        f"\n  the report    {page}\n"
         f"  the model     {one.directory / 'model.keras'}\n"
         "\nTry next:\n"
         f"  convcraft predict {directory} PICTURE …",
@@ -144,6 +153,14 @@ def _finish(one: Run) -> dict[str, Any]:
         print(f"  convcraft copy {one.recipe} my.py && python my.py --help")
     print("  convcraft list", flush=True)
     return metrics
+
+
+def child_environment() -> dict[str, str]:
+    """The environment for a process of one device that works for this one."""
+    env = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
+    env |= {"KERAS_BACKEND": keras.backend.backend(), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    env.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # this process still holds the GPU's memory
+    return {**env, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
 
 
 def load_recipe(recipe: str | os.PathLike[str] | types.ModuleType) -> types.ModuleType:
@@ -177,7 +194,7 @@ def _import_file(path: pathlib.Path) -> types.ModuleType:
     return module
 
 
-def _options(config: common.Common) -> str:
+def options_of(config: common.Common) -> str:
     """The options that differ from the recipe's defaults, as they are typed; not the directory, which is taken."""
     words = []
     for field in dataclasses.fields(config):

@@ -57,9 +57,17 @@ def _differences(directory: pathlib.Path, recipe: str, config: Common) -> list[s
     before = read_json(directory / "config.json")
     if before["recipe"] != recipe:
         return [f"the recipe {before['recipe']}"]
-    then, now = before["config"], json.loads(json.dumps(dataclasses.asdict(config)))
+    now = json.loads(json.dumps(dataclasses.asdict(config)))
+    then = {**_defaults(config), **before["config"]}  # an older version had fewer options
+    if min(then["seeds"], now["seeds"]) > 1:
+        then["seeds"] = now["seeds"]  # more seeds, or fewer, of the same
     keys = sorted((set(then) | set(now)) - UNCOMPARED)
     return [f"{key}={then.get(key)!r} there, {now.get(key)!r} here" for key in keys if then.get(key) != now.get(key)]
+
+
+def _defaults(config: Common) -> dict[str, Any]:
+    fields = dataclasses.fields(config)
+    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 
 
 def read_history(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -16,7 +16,10 @@ DOTS = 40  # epochs up to which every measurement is marked
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: `kind` is train, val or only; one value an epoch, None or NaN where there is none."""
+    """A curve: `kind` is train, val or only; one value an epoch, None or NaN where there is none.
+
+    A curve without a label is one of several behind their mean: thin, and without dots.
+    """
 
     kind: str
     label: str
@@ -116,7 +119,7 @@ def curves(
     if best:
         parts.append(_best(*best, across, up, show, height, row=10))
     parts += _end_labels(lines, across, up, show)
-    summary = "; ".join(f"{line.label} {_end(line, show)}" for line in lines)
+    summary = "; ".join(f"{line.label} {_end(line, show)}" for line in lines if line.label)
     caption = title + (" <span>(logarithmic scale)</span>" if log else "")
     return figure(caption, f"{title} over {plural(epochs, 'epoch')}: {summary}.", WIDTH, height, parts)
 
@@ -151,8 +154,8 @@ def _line(line: Line, across: Scale, up: Scale, show: Show) -> str:
         move = "L" if before == x - 1 else "M"  # a gap where there is no number
         steps.append(f"{move}{across(x):.1f} {up(y):.1f}")
         before = x
-    parts = [f'<path class="{line.kind}" d="{"".join(steps)}"/>']
-    if len(line.values) <= DOTS:
+    parts = [f'<path class="{line.kind}{"" if line.label else " thin"}" d="{"".join(steps)}"/>']
+    if line.label and len(line.values) <= DOTS:
         parts += [
             f'<circle class="{line.kind}" cx="{across(x):.1f}" cy="{up(y):.1f}" r="2">'
             f"<title>{line.label}, epoch {x}: {show(y)}</title></circle>"
@@ -162,6 +165,7 @@ def _line(line: Line, across: Scale, up: Scale, show: Show) -> str:
 
 
 def _end_labels(lines: list[Line], across: Scale, up: Scale, show: Show) -> list[str]:
+    lines = [line for line in lines if line.label]
     ends = [line.points()[-1] for line in lines]
     places = spread([up(y) for _, y in ends], 29, up.end + 4, up.start - 14)
     x = across.end + 9

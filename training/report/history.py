@@ -18,7 +18,7 @@ def learning(record: Record) -> str:
         return section("curves", "Learning curves", "<p>No epoch has finished yet.</p>")
     resumed = [_place(start["resumed_at"], epochs) for start in record.starts if start.get("resumed_at")]
     charts, notes = [], []
-    for metric in _metrics(epochs):
+    for metric in metrics_of(epochs):
         lines = [Line("train", "train", [epoch.get(metric) for epoch in epochs])]
         if any(f"val_{metric}" in epoch for epoch in epochs):
             lines.append(Line("val", "validation", [epoch.get(f"val_{metric}") for epoch in epochs]))
@@ -26,7 +26,7 @@ def learning(record: Record) -> str:
         drawn = [line for line in lines if line.points()]
         if drawn:
             title = text(metric.replace("_", " ").capitalize())
-            charts.append(curves(title, drawn, share=_is_share(metric), best=_best(metric, drawn), resumed=resumed))
+            charts.append(curves(title, drawn, share=is_share(metric), best=_best(metric, drawn), resumed=resumed))
     rates = Line("only", "last", [epoch.get("learning_rate") for epoch in epochs])
     if rates.points():
         charts.append(curves("Learning rate", [rates], resumed=resumed, height=150))
@@ -37,14 +37,15 @@ def learning(record: Record) -> str:
     return section("curves", "Learning curves", said, pair, _epoch_table(epochs))
 
 
-def _metrics(epochs: list[dict[str, Any]]) -> list[str]:
+def metrics_of(epochs: list[dict[str, Any]]) -> list[str]:
     """Names of what was measured each epoch, the loss first, then accuracies."""
     keys = {key.removeprefix("val_") for epoch in epochs for key, value in epoch.items() if not isinstance(value, str)}
     return sorted(keys - NOT_METRICS, key=lambda key: (key != "loss", key != "accuracy", key))
 
 
-def _is_share(metric: str) -> bool:
-    return "accuracy" in metric
+def is_share(metric: str) -> bool:
+    """Whether a metric is shown in percent."""
+    return "accuracy" in metric or "iou" in metric
 
 
 def _best(metric: str, lines: list[Line]) -> tuple[Line, str] | None:
@@ -84,7 +85,7 @@ def _pace(epochs: list[dict[str, Any]]) -> str:
 
 
 def _epoch_table(epochs: list[dict[str, Any]], most: int = 200) -> str:
-    metrics = [key for metric in _metrics(epochs) for key in (metric, f"val_{metric}")]
+    metrics = [key for metric in metrics_of(epochs) for key in (metric, f"val_{metric}")]
     keys = [key for key in ["learning_rate", *metrics] if any(key in epoch for epoch in epochs)]
     chosen = sorted({round(i) for i in np.linspace(0, len(epochs) - 1, min(most, len(epochs)))})
     rows = [
@@ -102,4 +103,4 @@ def _epoch_table(epochs: list[dict[str, Any]], most: int = 200) -> str:
 def _measured(key: str, value: Any) -> str:
     if not isinstance(value, (int, float)):
         return "–"
-    return percent(value) if _is_share(key) else number(value)
+    return percent(value) if is_share(key) else number(value)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..rundir import write_atomically
+from . import several
 from .format import (
     duration,
     integer,
@@ -27,7 +28,7 @@ from .format import (
 )
 from .history import learning
 from .predictions import certainty, classes, confusion, mistakes
-from .run import SPLITS, Record, read, wilson
+from .run import MEASURES, SPLITS, Record, read, wilson
 from .style import CSS
 from .tables import configuration, data, environment
 
@@ -71,16 +72,17 @@ def write(directory: str | os.PathLike[str]) -> Path:
 
 
 def _page(record: Record) -> str:
-    sections = {
-        "Curves": learning(record),
-        "Confusion": confusion(record),
-        "Classes": classes(record),
-        "Mistakes": mistakes(record),
-        "Calibration": certainty(record),
-        "Data": data(record),
-        "Configuration": configuration(record),
-        "Environment": environment(record),
-    }
+    if record.parts:
+        first = next(iter(record.parts.values()))
+        sections = {
+            "Seeds": several.seeds(record),
+            "Curves": several.learning(record),
+            "Data": data(record),
+            "Configuration": configuration(record),
+            "Environment": environment(first),
+        }
+    else:
+        sections = _single(record)
     sections = {title: content for title, content in sections.items() if content}
     links = "".join(f'<li><a href="#{title.lower()}">{title}</a></li>' for title in sections)
     return PAGE.format(
@@ -91,6 +93,19 @@ def _page(record: Record) -> str:
         main="\n".join(sections.values()),
         footer=_footer(record),
     )
+
+
+def _single(record: Record) -> dict[str, str]:
+    return {
+        "Curves": learning(record),
+        "Confusion": confusion(record),
+        "Classes": classes(record),
+        "Mistakes": mistakes(record),
+        "Calibration": certainty(record),
+        "Data": data(record),
+        "Configuration": configuration(record),
+        "Environment": environment(record),
+    }
 
 
 def _title(record: Record) -> str:
@@ -114,6 +129,11 @@ def _header(record: Record) -> str:
 
 def _missing(record: Record) -> list[str]:
     """What the reader looks for and will not find, with the reason."""
+    if record.parts:
+        done = [seed for seed, part in record.parts.items() if part.splits]
+        if record.splits:
+            return []
+        return [f"Not all seeds have finished, {len(done)} so far: there is no final result yet."]
     planned = (record.config.get("config") or {}).get("epochs")
     done = f"{len(record.epochs)} of {planned}" if isinstance(planned, int) else str(len(record.epochs))
     if not record.splits:
@@ -128,10 +148,9 @@ def _tiles(record: Record) -> str:
     tiles = []
     for split, measured in list(record.splits.items())[:1]:
         word = SPLITS.get(split, split).capitalize()
-        if is_number(measured.get("accuracy")):
-            interval = _interval(measured)
-            about = f"95 % interval {interval}, n = {integer(measured['n'])}" if interval else ""
-            tiles.append(_tile(f"{word} accuracy", percent(measured["accuracy"]), about, first=True))
+        for key in [key for key in MEASURES if key != "loss" and is_number(measured.get(key))]:
+            value, about = _value(key, measured)
+            tiles.append(_tile(f"{word} {MEASURES[key]}", value, about, first=not tiles))
         tiles.append(_tile(f"{word} loss", _number(measured["loss"])))
     model = record.config.get("model") or {}
     if is_number(model.get("parameters")):
@@ -142,11 +161,24 @@ def _tiles(record: Record) -> str:
         tiles.append(_tile("Multiply-adds", large(model["multiply_adds"]), "for one image"))
     seconds = record.metrics.get("seconds")
     if is_number(seconds):
-        tiles.append(_tile("Wall time", duration(seconds), plural(len(record.epochs), "epoch")))
+        trained = [record, *record.parts.values()]
+        tiles.append(_tile("Wall time", duration(seconds), plural(sum(len(p.epochs) for p in trained), "epoch")))
     elif record.epochs:
         spent = sum(epoch["seconds"] for epoch in record.epochs if is_number(epoch.get("seconds")))
         tiles.append(_tile("Time so far", duration(spent), plural(len(record.epochs), "epoch")))
     return f'<dl class="tiles">{"".join(tiles)}</dl>' if tiles else ""
+
+
+def _value(key: str, measured: dict[str, Any]) -> tuple[str, str]:
+    """A measure as it is written large, and what stands below it."""
+    images = f"n = {integer(measured['n'])}" if is_number(measured.get("n")) else ""
+    if "seeds" in measured:
+        low, high = (f"{100 * bound:.2f}" for bound in measured[f"{key}_interval"])
+        seeds = plural(len(measured["seeds"]), "seed")
+        about = f"mean ± std of {seeds}; 95 % interval of the mean {low} to {high} %; {images} images"
+        return several.plus_minus(key, measured[key], measured[f"{key}_std"]), about
+    interval = _interval(measured) if key == "accuracy" else ""
+    return percent(measured[key]), f"95 % interval {interval}, {images}" if interval else images
 
 
 def _tile(title: str, value: str, about: str = "", *, first: bool = False) -> str:
@@ -155,9 +187,11 @@ def _tile(title: str, value: str, about: str = "", *, first: bool = False) -> st
 
 
 def _interval(measured: dict[str, Any]) -> str:
-    """Wilson's 95 % interval of an accuracy, "" where the number of images is unknown."""
-    if not measured.get("n") or not is_number(measured.get("accuracy")):
+    """Wilson's 95 % interval of an accuracy; "" where the number of images is unknown, or pixels were counted."""
+    if not measured.get("n") or not is_number(measured.get("accuracy")) or "mean_iou" in measured:
         return ""
+    if "accuracy_interval" in measured:
+        return "{:.2f} to {:.2f} %".format(*(100 * bound for bound in measured["accuracy_interval"]))
     low, high = wilson(measured["accuracy"], measured["n"])
     return f"{percent(low).removesuffix(' %')} to {percent(high)}"
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 LEAST_PROBABILITY = 1e-7  # what Keras clips to before the logarithm
+MEASURES = {"mean_iou": "mean IoU", "accuracy": "accuracy", "loss": "loss"}
+"""What a model is measured by, the most telling first."""
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
 
 
@@ -56,6 +58,7 @@ class Record:
     metrics: dict[str, Any] = field(default_factory=dict)
     predictions: Predictions | None = None
     notes: list[str] = field(default_factory=list)  # what the reader should know of missing or odd files
+    parts: dict[int, "Record"] = field(default_factory=dict)  # by seed, where there were several
 
     @property
     def splits(self) -> dict[str, dict[str, Any]]:
@@ -80,6 +83,10 @@ def read(directory: Path) -> Record:
     if not (directory / "config.json").is_file():
         raise FileNotFoundError(f"Expected a run directory with config.json in it, received {directory}.")
     record = Record(directory, _json(directory / "config.json"))
+    if (count := (record.config.get("config") or {}).get("seeds", 1)) > 1:
+        first = record.config["config"]["seed"]
+        found = {seed: directory / f"seed-{seed}" for seed in range(first, first + count)}
+        record.parts = {seed: read(part) for seed, part in found.items() if (part / "config.json").is_file()}
     if (directory / "metrics.json").is_file():
         record.metrics = _json(directory / "metrics.json")
     if (directory / "history.jsonl").is_file():

@@ -142,6 +142,7 @@ svg .val,svg .only{stroke:var(--val)}
 svg path.train,svg path.val,svg path.only{fill:none;stroke-width:1.9;stroke-linejoin:round;
 stroke-linecap:round}
 svg path.train{stroke-linecap:butt}
+svg path.thin{stroke-width:1;stroke-opacity:.45;stroke-dasharray:none}
 svg circle{stroke-width:1.5;stroke-dasharray:none!important}
 svg circle.train{fill:var(--paper)}
 svg circle.val,svg circle.only{fill:var(--val)}

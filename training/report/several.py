@@ -1,0 +1,94 @@
+"""The sections of `report.html` that show several seeds together."""
+
+from urllib.parse import quote
+
+import numpy as np
+
+from .charts import Line, curves
+from .format import duration, integer, is_number, keep, number, percent, plural, scroll, section, table, text
+from .history import is_share, metrics_of
+from .run import MEASURES, SPLITS, Record
+
+
+def learning(record: Record) -> str:
+    """Loss and metrics over the epochs: a thin curve for each seed, a thick one for their mean."""
+    histories = [part.epochs for part in record.parts.values() if part.epochs]
+    if not histories:
+        return section("curves", "Learning curves", "<p>No epoch has finished yet.</p>")
+    charts = []
+    for metric in metrics_of(histories[0]):
+        lines = []
+        for kind, label, key in (("train", "train", metric), ("val", "validation", f"val_{metric}")):
+            thin = [Line(kind, "", [epoch.get(key) for epoch in epochs]) for epochs in histories]
+            thin = [line for line in thin if line.points()]
+            if thin:
+                lines += [*thin, Line(kind, label, _mean([line.values for line in thin]))]
+        if any(line.label and line.points() for line in lines):
+            title = text(metric.replace("_", " ").capitalize())
+            charts.append(curves(title, lines, share=is_share(metric)))
+    seeds = plural(len(histories), "seed")
+    said = f'<p class="note">Thin: each of {seeds}. Thick: their mean, as far as all of them trained.</p>'
+    return section("curves", "Learning curves", said, f'<div class="pair">{"".join(charts)}</div>')
+
+
+def _mean(curves_: list) -> list[float]:
+    """The mean at each epoch that all have; as long as the longest."""
+    longest = max(map(len, curves_))
+    rows = [[np.nan if value is None else float(value) for value in curve] for curve in curves_]
+    padded = np.array([row + [np.nan] * (longest - len(row)) for row in rows])
+    return padded.mean(axis=0).tolist()
+
+
+def seeds(record: Record) -> str:
+    """Each seed's numbers, and a link to its own report."""
+    if not record.parts:
+        return ""
+    splits = [split for split in SPLITS if any(split in part.splits for part in record.parts.values())]
+    keys = [
+        (split, key)
+        for split in splits
+        for key in MEASURES
+        if any(key in part.splits.get(split, {}) for part in record.parts.values())
+    ]
+    rows = [[_link(seed), *_numbers(part, keys)] for seed, part in record.parts.items()]
+    foot = None
+    if record.splits:
+        means = [_both(record.splits.get(split, {}), key) for split, key in keys]
+        foot = ["mean ± std", *means, ""]
+    head = ["seed", *(f">{SPLITS[split]} {MEASURES[key]}" for split, key in keys), ">time"]
+    said = ""
+    if "chosen" in record.metrics:
+        by = "had the best score on validation images" if "val" in record.splits else "is the first"
+        said = f"<p>model.keras is that of seed {text(record.metrics['chosen'])}, which {by}. "
+        said += "The deviation is that of a sample (n − 1).</p>"
+    return section("seeds", "Each seed", said, scroll("Each seed", table("", head, rows, foot)))
+
+
+def _link(seed: int) -> str:
+    return f'<a href="{quote(f"seed-{seed}")}/report.html">{integer(seed)}</a>'
+
+
+def _numbers(part: Record, keys: list[tuple[str, str]]) -> list[str]:
+    found = [(key, part.splits.get(split, {}).get(key)) for split, key in keys]
+    seconds = part.metrics.get("seconds")
+    return [*(_show(key, value) for key, value in found), duration(seconds) if is_number(seconds) else "–"]
+
+
+def _show(key: str, value: object) -> str:
+    if not is_number(value):
+        return "–"
+    return number(value) if key == "loss" else percent(value)
+
+
+def _both(measured: dict, key: str) -> str:
+    if not is_number(measured.get(key)):
+        return "–"
+    std = measured.get(f"{key}_std")
+    return keep(plus_minus(key, measured[key], std) if is_number(std) else _show(key, measured[key]))
+
+
+def plus_minus(key: str, mean: float, std: float) -> str:
+    """Mean and deviation as text: "98.2 ± 0.31 %"."""
+    if key == "loss":
+        return f"{number(mean)} ± {number(std)}"
+    return f"{100 * mean:.2f} ± {100 * std:.2f} %"
