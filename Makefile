@@ -19,7 +19,7 @@ TORCH ?= torch
 # oneDNN and TensorFlow greet on stderr otherwise
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: venv demo test test-all lint types wheel torch oracle verify-demo pictures mutants clean
+.PHONY: venv demo test test-all lint types wheel torch oracle verify verify-demo pictures mutants clean
 
 venv: .venv/ready
 
@@ -84,6 +84,10 @@ pictures: venv
 # formulas changed on purpose: a test must fail for each
 mutants: venv
 	@$(PY) tests/tools/mutants.py
+
+# the accuracy that the card of each shipped file of weights states; needs its data in $$CONVCRAFT_DATA
+verify: venv
+	@.venv/bin/convcraft verify
 
 # the accuracy and the time that README and the recipe state
 verify-demo: venv

@@ -1,4 +1,4 @@
-"""The commands that show and make models of the zoo: `convcraft info MODEL | explain | draw | convert`."""
+"""The commands that show and make models of the zoo: `convcraft info MODEL | explain | draw | convert | verify`."""
 
 import argparse
 import pathlib
@@ -90,3 +90,27 @@ def convert_arguments(command: argparse.ArgumentParser) -> None:
     for name, described in (("mean", "of the source's images, from 0 to 255"), ("std", "by which they were divided")):
         described += " (default: the source's usual)"
         command.add_argument(f"--{name}", type=float, nargs=3, metavar=("R", "G", "B"), help=described)
+
+
+def verify_command(options: argparse.Namespace) -> int:
+    """`convcraft verify [NAME …]`; returns 1 where a card does not hold, else 0."""
+    from convcraft.zoo import shipped
+
+    names = options.names or [shipped.stem(card) for card in shipped.cards()]
+    for name in names:
+        shipped.named(name)  # unknown ones are refused before the first is measured
+    import_keras()
+    from convcraft import training
+
+    failed = 0
+    for name in names:
+        verified = training.verify(name, options.data)
+        failed += not verified.ok
+        print(verified, flush=True)
+    return min(failed, 1)
+
+
+def verify_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `convcraft verify`."""
+    command.add_argument("names", nargs="*", metavar="NAME", help="MODEL:WEIGHTS, or a file's name; without, all")
+    command.add_argument("--data", help="where the data lie; else $CONVCRAFT_DATA/NAME.npz of the card's data")

@@ -45,7 +45,7 @@ def can_mirror(name: str) -> bool:
         >>> can_mirror("cifar10"), can_mirror("digits")
         (True, False)
     """
-    return name.rstrip("/").rpartition("/")[2].removesuffix(".npz") not in UPRIGHT
+    return name.rstrip("/").rpartition("/")[2].removeprefix("tfds:").removesuffix(".npz") not in UPRIGHT
 
 
 def loss(config: Common, label_smoothing: float = 0.0) -> keras.losses.Loss:

@@ -12,6 +12,8 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Any
 
+from . import shipped
+
 GOOGLE = "https://storage.googleapis.com/tensorflow/keras-applications/"
 KERNELS = "_weights_tf_dim_ordering_tf_kernels.h5"
 # the only commit of its repository that changed this file
@@ -87,8 +89,17 @@ ELSEWHERE = {f"resnet{n}": f"use resnet{n}_v1, or convert PyTorch's: `convcraft 
 
 
 def names_of(model: str) -> tuple[str, ...]:
-    """The names of the weights that are published for a model."""
-    return tuple(name for name, models in PUBLISHED.items() if model in models)
+    """The names of the weights that there are for a model: published by others, or part of the package."""
+    return (*(name for name, models in PUBLISHED.items() if model in models), *shipped.names_of(model))
+
+
+def listing() -> dict[str, list[str]]:
+    """The models that each name of weights stands for."""
+    found = {name: list(models) for name, models in PUBLISHED.items()}
+    for card in shipped.cards():
+        models = found.setdefault(card["weights"], [])
+        models += [card["model"]] * (card["model"] not in models)
+    return found
 
 
 def home() -> pathlib.Path:

@@ -13,6 +13,7 @@ import keras
 
 from convcraft.layers import ClassNames, Model
 
+from . import shipped
 from .costs import Cost, cost
 from .design import Design
 from .downloads import names_of
@@ -143,8 +144,8 @@ def family(
 
 def _builder(model, facts):
     def builder(
-        classes=facts["classes"],
-        input_shape=facts["shape"],
+        classes=None,
+        input_shape=None,
         *,
         weights=None,
         head="softmax",
@@ -153,9 +154,15 @@ def _builder(model, facts):
         **options,
     ):
         design = Design() if design is None else design
+        card = shipped.find(model, weights, design) if isinstance(design, Design) else None
+        learned = card or {"classes": facts["classes"], "input_shape": facts["shape"]}
+        classes = learned["classes"] if classes is None else classes
+        input_shape = learned["input_shape"] if input_shape is None else input_shape
         classes = _check(model, classes, input_shape, head, design)
         design.refuse_unknown(model, facts["knobs"])
         design.refuse_idle(model, facts["paper"])
+        if card:
+            design, weights = design.over(shipped.design(card)), shipped.path(card)
         inputs = keras.Input(tuple(input_shape), name="images")
         try:
             outputs = facts["build"](
@@ -176,6 +183,12 @@ def _builder(model, facts):
         return net
 
     own = [p for p in inspect.signature(facts["build"]).parameters.values() if p.default is not p.empty]
+    # what holds unless it is given; in the code it is None, because weights of the package have defaults of their own
+    defaults = {"classes": facts["classes"], "input_shape": facts["shape"]}
+    signature = inspect.signature(builder)
+    builder.__signature__ = signature.replace(  # type: ignore[attr-defined]  # where inspect looks first
+        parameters=[p.replace(default=defaults.get(p.name, p.default)) for p in signature.parameters.values()]
+    )
     builder.__name__ = builder.__qualname__ = NAMES[model]
     builder.__module__ = facts["build"].__module__
     builder.__doc__ = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from . import downloads
+from . import downloads, shipped
 from .conversion import preprocessing, to_ours
 from .weight_files import SUFFIXES, Arrays, parts, read
 
@@ -140,6 +140,10 @@ def _find(model, architecture, source) -> Arrays:
     text = os.fspath(source)
     if pathlib.Path(text).suffix.lower() in SUFFIXES or os.path.exists(text):
         return read(source)
+    ours = [card for card in shipped.cards() if (card["model"], card["weights"]) == (architecture, text)]
+    if ours:
+        files = [read(shipped.path(card)) for card in ours]
+        return next((file for file in files if _same_width(model, file)), files[0])
     file = _published(model, architecture, text)
     try:
         found = read(downloads.fetch(file))
@@ -149,12 +153,21 @@ def _find(model, architecture, source) -> Arrays:
     return found
 
 
+def _same_width(model, found):
+    """Whether the first convolution has as many channels."""
+    return all(
+        np.shape(found.layers[name][0])[-1] == layer.weights[0].shape[-1]
+        for name, layer in parts(model)
+        if name in found.layers and name == "stem"
+    )
+
+
 def _published(model, architecture, name):
     """The published file of a name for a model, by its width."""
     models = downloads.PUBLISHED.get(name, {})
     if architecture not in models:
         hint = f" {architecture}: {downloads.ELSEWHERE[architecture]}." if architecture in downloads.ELSEWHERE else ""
-        known = "; ".join(f"{key!r} for {', '.join(each)}" for key, each in downloads.PUBLISHED.items())
+        known = "; ".join(f"{key!r} for {', '.join(each)}" for key, each in downloads.listing().items())
         raise ValueError(
             f"{architecture}: expected weights to be None, a file that ends in {', '.join(SUFFIXES[:-1])}, or "
             f"published weights; received {name!r}.{hint} There are {known}."

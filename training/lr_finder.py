@@ -1,0 +1,191 @@
+"""The learning rate range test: how far the rate can rise before training breaks (Smith 2017, arXiv 1506.01186)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from convcraft.layers import as_model
+
+from .data import Data
+from .optimize import innermost
+from .restoring import unchanged
+
+SMOOTHING = 0.9  # of the loss, over steps
+BROKEN = 4.0  # times the best loss: nothing is learned beyond that
+
+
+@dataclass(frozen=True, repr=False)
+class LearningRates:
+    """What a range test found.
+
+    Attributes:
+        rates: of each step.
+        losses: of each step, smoothed.
+        suggestions: name of a rule to its rate: "steep" where the loss falls fastest, "valley" in the middle of its
+            longest fall, "minimum/10" a tenth of where it is least.
+        min_lr: where the loss begins to fall.
+        max_lr: the largest rate at which training still goes well: a good peak for a cycle.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    suggestions: dict[str, float]
+    min_lr: float
+    max_lr: float
+
+    def __repr__(self) -> str:
+        """The rates in one line."""
+        said = ", ".join(f"{name} {rate:.2g}" for name, rate in self.suggestions.items())
+        return f"<LearningRates {self.min_lr:.2g} to {self.max_lr:.2g}: {said}>"
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draws the loss over the rate, with the suggestions.
+
+        Args:
+            axes: of matplotlib; None for a figure of its own.
+
+        Returns:
+            The axes.
+        """
+        if axes is None:
+            from matplotlib.figure import Figure  # without pyplot, which would need a display
+
+            axes = Figure(layout="constrained").subplots()
+        axes.semilogx(self.rates, self.losses, color="0.3")
+        axes.axvspan(self.min_lr, self.max_lr, color="0.93")
+        for number, (name, rate) in enumerate(self.suggestions.items()):
+            loss = np.interp(np.log(rate), np.log(self.rates), self.losses)
+            axes.plot([rate], [loss], "o", color=f"C{number}", label=f"{name} {rate:.2g}")
+        axes.set(xlabel="learning rate", ylabel="loss, smoothed")
+        axes.legend(frameon=False)
+        return axes
+
+
+def find_lr(
+    model: keras.Model,
+    data: Any,
+    loss: keras.losses.Loss | str | None = None,
+    optimizer: keras.optimizers.Optimizer | str | None = None,
+    *,
+    start: float = 1e-6,
+    stop: float = 10.0,
+    steps: int = 100,
+) -> LearningRates:
+    """Trains for a few steps at rising rates, and says which are good; the model is left as it was.
+
+    Args:
+        model: functional, compiled or not.
+        data: a `training.data.Data`, a pair of arrays (images, labels), or anything that yields batches (x, y), which
+            is read again from the beginning where it ends too soon.
+        loss: None: the compiled one, else crossentropy from logits.
+        optimizer: of which a copy is used; None: the compiled one, else SGD with momentum .9. A schedule of its rate
+            is left out.
+        start: the first rate.
+        stop: the last, unless the loss has reached four times its least value before.
+        steps: to take.
+
+    Returns:
+        A `LearningRates`, with `min_lr`, `max_lr`, `suggestions` and `plot()`.
+
+    Raises:
+        ValueError: for rates or data with which no test can be made.
+
+    Reference:
+        Smith 2017, "Cyclical learning rates for training neural networks", section 3.3.
+
+    Example:
+        >>> keras.utils.set_random_seed(0)
+        >>> net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        >>> x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+        >>> found = find_lr(net, (x, (x[:, 0] > 0).astype("int32")), steps=60)
+        >>> 0.01 < found.max_lr <= 10
+        True
+    """
+    if not 0 < start < stop:
+        raise ValueError(f"find_lr: expected 0 < start < stop, received start={start}, stop={stop}.")
+    if steps < 10:
+        raise ValueError(f"find_lr: expected at least 10 steps, received steps={steps}.")
+    compiled = getattr(model, "compiled", False)
+    if loss is None:
+        loss = model.loss if compiled else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if optimizer is None:
+        optimizer = model.optimizer if compiled else keras.optimizers.SGD(momentum=0.9)
+    inner = as_model(model)
+    trial = type(inner)(inner.inputs[0], inner.outputs[0], name=model.name)  # shares layers; compiled apart
+    trial.compile(_copied(optimizer, start), loss, jit_compile=getattr(model, "jit_compile", None) or False)
+    rates = np.geomspace(start, stop, steps)
+    found: list[float] = []
+    average = 0.0
+    with unchanged(trial):
+        batches = _endless(data)
+        for step, rate in enumerate(rates):
+            trial.optimizer.learning_rate = float(rate)
+            x, y = next(batches)
+            value = float(trial.train_on_batch(x, y))
+            if not np.isfinite(value):
+                break
+            average = SMOOTHING * average + (1 - SMOOTHING) * value
+            found.append(average / (1 - SMOOTHING ** (step + 1)))
+            if step > steps // 10 and found[-1] > BROKEN * min(found):
+                break
+    if len(found) < 5:
+        raise ValueError(
+            f"find_lr: the loss of {model.name} is no number after {len(found)} steps at a rate of {start:g}. Expected "
+            "a smaller start, or images and labels that fit the model."
+        )
+    return _judged(rates[: len(found)], np.array(found))
+
+
+def _judged(rates: np.ndarray, losses: np.ndarray) -> LearningRates:
+    """The rates that a curve of losses suggests."""
+    lowest = int(np.argmin(losses))
+    falling = np.arange(max(2, lowest + 1))  # up to the least loss
+    slopes = np.gradient(losses, np.log(rates))
+    steep = int(falling[np.argmin(slopes[falling])])
+    # where the curve has come a tenth of its way down
+    begun = int(np.argmax(losses <= losses[0] - 0.1 * (losses[0] - losses[lowest])))
+    valley = int(round(begun + (lowest - begun) * 2 / 3))
+    suggestions = {"steep": rates[steep], "valley": rates[valley], "minimum/10": rates[lowest] / 10}
+    return LearningRates(
+        rates,
+        losses,
+        {name: float(rate) for name, rate in suggestions.items()},
+        float(rates[begun]),
+        float(max(rates[begun], rates[lowest] / 3)),
+    )
+
+
+def _copied(optimizer: Any, rate: float) -> keras.optimizers.Optimizer:
+    """A new optimizer of the same settings, at a plain rate."""
+    optimizer = keras.optimizers.get(optimizer)
+    config = optimizer.get_config()
+    place = config
+    while "optimizer" in place or "inner_optimizer" in place:  # within loss scaling, `Freezable` and the like
+        place = place["optimizer" if "optimizer" in place else "inner_optimizer"]["config"]
+    place["learning_rate"] = rate
+    copy = type(optimizer).from_config(config)
+    excluded = getattr(innermost(optimizer), "_exclude_from_weight_decay_pattern", None)
+    if excluded:
+        innermost(copy).exclude_from_weight_decay(var_names=sorted(excluded))
+    return copy
+
+
+def _endless(data: Any) -> Iterator[tuple[Any, Any]]:
+    """Batches (x, y), from the beginning again where they end."""
+    if isinstance(data, Data):
+        feed = data.feed("train")
+        data = feed.dataset()
+    elif isinstance(data, tuple) and len(data) == 2:
+        x, y = (np.asarray(each) for each in data)
+        rows = [slice(start, start + 32) for start in range(0, max(1, len(x) - 31), 32)]
+        data = [(x[row], y[row]) for row in rows]
+    while True:
+        empty = True
+        for batch in data:
+            empty = False
+            yield batch[0], batch[1]
+        if empty:
+            raise ValueError("find_lr: expected data with at least one batch, received none.")
