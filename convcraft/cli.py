@@ -160,10 +160,10 @@ def report_command(options: argparse.Namespace) -> None:
     """`convcraft report RUN`."""
     from convcraft.training import report
 
-    _, run = sources.trained(options.run)
-    if not run.is_dir():
-        raise ValueError(f"Expected RUN to be a run's directory, received the file {run}.")
-    print(report.write(run))
+    source = sources.find(options.run)
+    if source.run is None:
+        raise ValueError(f"Expected RUN to be a run's directory, received {options.run!r}.")
+    print(report.write(source.run))
 
 
 def _list_arguments(command: argparse.ArgumentParser) -> None:
@@ -200,11 +200,17 @@ COMMANDS = {
     "train": (train_command, "train a recipe; the same again resumes", _train_arguments),
     "evaluate": (use_commands.evaluate_command, "measure a trained model", use_commands.evaluate_arguments),
     "predict": (use_commands.predict_command, "name what is in pictures", use_commands.predict_arguments),
+    "export": (use_commands.export_command, "write a model for other runtimes, checked", use_commands.export_arguments),
     "copy": (copying.copy_command, "copy a recipe to a file of your own", copying.copy_arguments),
     "convert": (
         zoo_commands.convert_command,
         "make a model of weights from PyTorch, Caffe or Keras",
         zoo_commands.convert_arguments,
+    ),
+    "verify": (
+        zoo_commands.verify_command,
+        "measure the package's weights again, against their cards",
+        zoo_commands.verify_arguments,
     ),
     "report": (report_command, "write a run's report.html anew", _report_arguments),
 }

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 # TensorFlow's log lines at import (oneDNN, CPU features, CUDA plugins registered twice); fatal ones (F) stay
 NOISE = re.compile(
-    r"[IWE]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IWE] |WARNING: All log messages before|To enable the following instructions"
+    r"[IWE]\d{4} |INFO: Created TensorFlow Lite|\d{4}-\d\d-\d\d [\d:.]+: [IWE] |"
+    r"WARNING: All log messages before|To enable the following instructions"
 )
 
 

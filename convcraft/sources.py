@@ -1,51 +1,136 @@
-"""Trained models as the command line's SOURCE names them: a run's directory or a `.keras` file."""
+"""Trained models as the command line's SOURCE names them: a run's directory, a `.keras` file, or MODEL:WEIGHTS."""
 
+import json
 import os
 import pathlib
+import sys
 import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from . import catalog
 
 if TYPE_CHECKING:
     import keras
 
+HELP = "a run's directory, a .keras file, or MODEL:WEIGHTS as squeezenet1_1:imagenet or resnet18:mine.npz"
 
-def trained(name: str) -> tuple[pathlib.Path, pathlib.Path]:
-    """(the model's file, what was given) for a run's directory or a `.keras` file."""
-    given = pathlib.Path(name)
+
+@dataclass(frozen=True)
+class Source:
+    """What SOURCE stands for, found without Keras.
+
+    Attributes:
+        said: as it was typed.
+        file: the `.keras` file; None for MODEL:WEIGHTS.
+        run: the run's directory, where it is one.
+        model: the name in the zoo of MODEL:WEIGHTS.
+        weights: the name or the path of MODEL:WEIGHTS.
+    """
+
+    said: str
+    file: pathlib.Path | None = None
+    run: pathlib.Path | None = None
+    model: str = ""
+    weights: str = ""
+
+
+def find(said: str) -> Source:
+    """What SOURCE stands for.
+
+    Raises:
+        ValueError, OSError: where there is no such thing, saying what is missing.
+    """
+    given = pathlib.Path(said)
+    if not given.exists() and (parts := model_and_weights(said)):
+        return Source(said, model=parts[0], weights=parts[1])
     path = given / "model.keras" if given.is_dir() else given
     if given.is_dir():
         if not (given / "config.json").exists():
             raise FileNotFoundError(f"{given} is no run: it has no config.json.")
-        _json(given / "config.json")
+        read_json(given / "config.json")
     if not path.exists():
         why = " yet: its training is not finished" if given.is_dir() else ""
         raise FileNotFoundError(f"There is no {path}{why}.")
     if path.suffix != ".keras":
-        raise ValueError(f"Expected a run's directory or a .keras file, received {name!r}.")
+        raise ValueError(f"Expected a run's directory, a .keras file, or MODEL:WEIGHTS; received {said!r}.")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is no Keras model, or is cut short: a .keras file is a whole zip archive.")
-    return path, given
+    return Source(said, path, given if given.is_dir() else None)
 
 
-def load(path: pathlib.Path) -> "keras.Model":
-    """The model of a `.keras` file; it must take images."""
+def model_and_weights(said: str) -> tuple[str, str] | None:
+    """The parts of MODEL:WEIGHTS, checked as far as can be without Keras; None for what has not this form.
+
+    Raises:
+        ValueError, OSError: for a model that there is not, or weights that it has not.
+    """
+    from convcraft.zoo import index
+
+    name, colon, weights = said.partition(":")
+    if name.lower() in catalog.entries("model") and not weights:
+        published = index.names_of(name.lower())
+        those = f"{name}:{published[0]}" if published else f"{name}:PATH (no weights of it are published)"
+        raise ValueError(f"Expected MODEL:WEIGHTS, for the model alone has learned nothing: {those}.")
+    if not colon or {"/", "\\"} & set(name) or len(name) == 1:  # a path; on Windows with its drive
+        return None
+    name = catalog.require(name, ["model"])
+    is_path = {"/", "\\", "."} & set(weights)
+    if is_path and not pathlib.Path(weights).expanduser().is_file():
+        raise FileNotFoundError(f"There is no file of weights {weights!r}.")
+    if not is_path and weights not in index.names_of(name):
+        known = "".join(f"{name}:{each}, or " for each in index.names_of(name))
+        raise ValueError(f"There are no weights named {weights!r} of {name}: expected {known}a file's path.")
+    return name, weights
+
+
+def load(source: Source) -> "keras.Model":
+    """The model of a source; it must take images, and tells what it sees by the names of its classes."""
     from convcraft import zoo
 
+    if source.file is None:
+        return _of_the_zoo(source.model, source.weights)
     try:
-        net = zoo.load_model(path)
+        net = zoo.load_model(source.file)
     except Exception as error:  # whatever Keras stumbles over in a file
         if os.environ.get("CONVCRAFT_DEBUG"):
             raise
         said = " ".join(str(error).split())
-        raise ValueError(f"Keras cannot load {path}: {type(error).__name__}: {said[:300]}") from None
-    if len(getattr(net, "input_shape", None) or ()) != 4:
-        raise ValueError(f"Expected a model of images, (height, width, channels); {path} is none.")
+        raise ValueError(f"Keras cannot load {source.file}: {type(error).__name__}: {said[:300]}") from None
+    if not isinstance(getattr(net, "input_shape", None), tuple) or len(net.input_shape) != 4:
+        raise ValueError(f"Expected a model of images, (height, width, channels); {source.file} is none.")
     return net
 
 
-def _json(path: pathlib.Path) -> Any:
-    import json
+def names(source: Source, model: "keras.Model") -> list[str] | None:
+    """The names of a model's classes; None where they are only the numbers that stand for names nobody gave."""
+    from convcraft import zoo
 
+    found = zoo.class_names(model)
+    if source.run:  # its data named them, if by numbers, as the digits
+        return found
+    return None if found == [str(number) for number in range(len(found or ()))] else found
+
+
+def _of_the_zoo(model, weights):
+    from convcraft import zoo
+    from convcraft.training.imagenet_names import imagenet_names
+
+    if {"/", "\\", "."} & set(weights):
+        return zoo.convert(model, pathlib.Path(weights).expanduser())
+    if weights != "imagenet":
+        return zoo.create(model, weights=weights)
+    try:
+        classes: Sequence[str] | None = imagenet_names()
+    except OSError as error:
+        print(f"convcraft: The classes have numbers in place of names. {error}", file=sys.stderr)
+        classes = None
+    return zoo.create(model, classes, weights=weights)
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """The content of a JSON file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -55,4 +140,4 @@ def _json(path: pathlib.Path) -> Any:
 def seconds(run: pathlib.Path) -> float | None:
     """How long a run's training took; None where its metrics.json does not stand."""
     path = run / "metrics.json"
-    return _json(path).get("seconds") if path.exists() else None
+    return read_json(path).get("seconds") if path.exists() else None

@@ -1,65 +1,253 @@
-"""The commands that use a trained model: `convcraft evaluate | predict`."""
+"""The commands that use a trained model: `convcraft evaluate | predict | export`."""
 
 import argparse
+import csv
+import io
+import json
+import os
 import pathlib
+import sys
+from typing import TYPE_CHECKING, Any
 
 from . import sources
-from .quiet import import_keras
+from .quiet import import_keras, stderr_filtered
+
+if TYPE_CHECKING:
+    from convcraft.training.predict import Prediction
+
+FORMATS = ("savedmodel", "onnx", "tflite")
 
 
 def evaluate_command(options: argparse.Namespace) -> None:
-    """`convcraft evaluate RUN|FILE [--data NAME|FOLDER]`."""
-    path, model = sources.trained(options.model)
+    """`convcraft evaluate SOURCE [--data NAME|FOLDER]`."""
+    source = sources.find(options.source)
     import_keras()
     from convcraft.training import evaluate
 
-    if options.data is None and model.is_dir():
-        result = evaluate.evaluate_run(model, sources.seconds(model))
+    if options.data is None and source.run:
+        result = evaluate.evaluate_run(source.run, sources.seconds(source.run))
         splits = {key: value for key, value in result.items() if key in ("val", "test")}
     elif options.data is None:
-        raise ValueError(f"{model} does not say what it was trained on: add --data NAME, FOLDER, .csv or .npz.")
+        raise ValueError(f"{source.said} does not say what it was trained on: add --data NAME, FOLDER, .csv or .npz.")
     else:
-        from convcraft import training
-        from convcraft.training import check
-
-        net = sources.load(path)
-        height, width, channels = net.input_shape[1:]
-        size = None if None in (height, width) else (height, width)
-        data = training.data.load(options.data, size=size, channels=channels if channels in (1, 3) else None)
-        check.fits(net, data)
-        splits = {split: evaluate.score(net, data, split)[0] for split in ("val", "test") if split in data.counts}
+        wanted = ("train", "val", "test") if options.all else ("val", "test")
+        splits = evaluate.on_data(sources.load(source), options.data, wanted, options.image_size)
     for split, numbers in splits.items():
         print(f"{split:<5} accuracy {numbers['accuracy']:.4f}  loss {numbers['loss']:.4f}  n {numbers['n']}")
 
 
-def predict_command(options: argparse.Namespace) -> None:
-    """`convcraft predict RUN|FILE PICTURE …`."""
-    path, _ = sources.trained(options.model)
-    missing = [name for name in options.pictures if not pathlib.Path(name).is_file()]
-    if missing:
-        raise FileNotFoundError(f"There is no picture {missing[0]!r}.")
-    if options.top < 1:
-        raise ValueError(f"Expected --top to be at least 1; received {options.top}.")
+def predict_command(options: argparse.Namespace) -> int:
+    """`convcraft predict SOURCE PICTURE|FOLDER …`; returns 1 where a picture could not be read, else 0."""
+    source = sources.find(options.source)
+    for name, least in (("top", 1), ("batch_size", 1), ("samples", 0), ("image_size", 0)):
+        if getattr(options, name) < least:
+            flag = name.replace("_", "-")
+            raise ValueError(f"Expected --{flag} to be at least {least}; received {getattr(options, name)}.")
+    if options.samples == 1:
+        raise ValueError("Expected --samples to be at least 2, for one has no deviation; received 1.")
+    paths = picture_files(options.pictures)
+    if options.output and not pathlib.Path(options.output).parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {pathlib.Path(options.output).parent}.")
     import_keras()
+    import keras
+
     from convcraft.training import predict
 
-    net = sources.load(path)
-    for name in options.pictures:
-        try:
-            ((_, guesses),) = predict.pictures(net, [name], options.top)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}.") from None
-        print(f"{name}  " + "  ".join(f"{label} {100 * share:.1f} %" for label, share in guesses))
+    keras.utils.set_random_seed(options.seed)  # of dropout
+    net = sources.load(source)
+    found = predict.pictures(
+        net,
+        paths,
+        options.top,
+        head=options.head,
+        names=sources.names(source, net),
+        samples=options.samples,
+        batch_size=options.batch_size,
+        size=(options.image_size,) * 2 if options.image_size else None,
+    )
+    write, good, broken = {"text": _text, "json": _json, "csv": _csv}[options.format], [], 0
+    live = options.format == "text" and not options.output  # a folder may be long
+    for prediction in found:
+        if prediction.error:
+            broken += 1
+            print(f"convcraft: {prediction.path}: {prediction.error}.", file=sys.stderr)
+        elif live:
+            print(_line(prediction), flush=True)
+        else:
+            good.append(prediction)
+    if options.output:
+        pathlib.Path(options.output).write_text(write(good), encoding="utf-8")
+        print(f"{options.output}: {len(good)} pictures" + (f"; {broken} could not be read." if broken else "."))
+    elif not live:
+        print(write(good), end="")
+    return int(broken > 0)
+
+
+def export_command(options: argparse.Namespace) -> None:
+    """`convcraft export SOURCE FILE [--format savedmodel|onnx|tflite]`."""
+    source, target = sources.find(options.source), pathlib.Path(options.file)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {target.parent}.")
+    if target.exists():
+        raise FileExistsError(f"{target} exists already: choose another name, or remove it.")
+    pictures = picture_files(options.pictures) if options.pictures else []
+    import_keras()
+    import numpy as np
+
+    from convcraft.training import exporting, predict
+
+    exporting.kind_of(target, options.format)  # before a model is loaded, or downloaded
+    net = sources.load(source)
+    images = None
+    if pictures:
+        images = np.stack([predict.reader(net, _checked_size(net))(path) for path in pictures]).astype("float32")
+    with stderr_filtered():  # TensorFlow's converters tell what they do
+        done = exporting.export(net, target, options.format, images=images, tolerance=options.tolerance)
+    share = done.difference / done.largest if done.largest else 0.0
+    print(
+        f"{done.path}: {done.format}, takes raw images. On {done.pictures} pictures its outputs differ from Keras's by "
+        f"at most {done.difference:.2g}, {share:.1g} of the largest."
+    )
+    names = sources.names(source, net)
+    if names:
+        beside = target / "classes.txt" if target.is_dir() else target.with_name(f"{target.name}.classes.txt")
+        beside.write_text("\n".join(names) + "\n", encoding="utf-8")
+        print(f"{beside}: the names of its {len(names)} outputs.")
+
+
+def picture_files(names: list[str]) -> list[pathlib.Path]:
+    """The files that PICTURE and FOLDER stand for: folders are walked, in order, without what is hidden.
+
+    Of a folder those files count whose suffix is a picture's; a file that is named is taken whatever it is called.
+
+    Raises:
+        FileNotFoundError: for what is not there, and a folder without pictures.
+    """
+    from PIL import Image
+
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN} - {".pdf"}
+    files: list[pathlib.Path] = []
+    for name in names:
+        path = pathlib.Path(name)
+        if path.is_dir():
+            found = []
+            for parent, folders, within in os.walk(path):
+                folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+                found += [
+                    pathlib.Path(parent, file)
+                    for file in sorted(within)
+                    if not file.startswith(".") and pathlib.Path(file).suffix.lower() in suffixes
+                ]
+            if not found:
+                raise FileNotFoundError(f"There are no pictures in {name!r}.")
+            files += found
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise FileNotFoundError(f"There is no picture or folder {name!r}.")
+    return files
+
+
+def _checked_size(net):
+    from convcraft.training.exporting import OPEN
+
+    return (OPEN, OPEN) if None in net.input_shape[1:3] else None
+
+
+def _label(guess):
+    return guess.name if guess.name is not None else f"class {guess.index}"
+
+
+def _line(prediction: "Prediction") -> str:
+    """As text: the file, then each class."""
+    parts = []
+    for guess in prediction.guesses:
+        if prediction.shares:
+            spread = "" if guess.std is None else f" ± {100 * guess.std:.1f}"
+            parts.append(f"{_label(guess)} {100 * guess.value:.1f}{spread} %")
+        else:
+            name = guess.name if guess.name is not None else f"output {guess.index}"
+            parts.append(f"{name} {guess.value:.6g}" + ("" if guess.std is None else f" ± {guess.std:.2g}"))
+    if prediction.entropy is not None:
+        parts.append(f"entropy {prediction.entropy:.3f}")
+    return "  ".join([str(prediction.path), *parts])
+
+
+def _text(predictions):
+    return "".join(f"{_line(prediction)}\n" for prediction in predictions)
+
+
+def _rows(predictions: list["Prediction"]) -> list[dict[str, Any]]:
+    """One dictionary a picture; what was not asked for is not in it."""
+    rows = []
+    for prediction in predictions:
+        value = "probability" if prediction.shares else "value"
+        guesses = []
+        for guess in prediction.guesses:
+            row: dict[str, Any] = {"class": guess.name, "index": guess.index, value: guess.value}
+            guesses.append(row if guess.std is None else {**row, "std": guess.std})
+        whole: dict[str, Any] = {"file": str(prediction.path), "predictions": guesses}
+        if prediction.entropy is not None:
+            whole["entropy"] = prediction.entropy
+        rows.append(whole)
+    return rows
+
+
+def _json(predictions):
+    return json.dumps(_rows(predictions), indent=1, ensure_ascii=False) + "\n"
+
+
+def _csv(predictions):
+    """One line a picture and class."""
+    table: list[dict[str, Any]] = []
+    for row in _rows(predictions):
+        shared = {"entropy": row["entropy"]} if "entropy" in row else {}
+        table += [
+            {"file": row["file"], "rank": rank, **guess, **shared} for rank, guess in enumerate(row["predictions"], 1)
+        ]
+    said = io.StringIO()
+    fields = list(table[0]) if table else ["file", "rank", "class", "index", "probability"]
+    writer = csv.DictWriter(said, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return said.getvalue()
 
 
 def evaluate_arguments(command: argparse.ArgumentParser) -> None:
     """What `convcraft evaluate` takes."""
-    command.add_argument("model", metavar="RUN|FILE", help="a run's directory or a .keras file")
+    command.add_argument("source", metavar="SOURCE", help=sources.HELP)
     command.add_argument("--data", help="other data: a name, a folder of class folders, a .csv or an .npz")
+    command.add_argument("--all", action="store_true", help="with --data: its training images, too")
+    command.add_argument("--image-size", type=int, default=0, help="with --data, for a model that takes any size")
 
 
 def predict_arguments(command: argparse.ArgumentParser) -> None:
     """What `convcraft predict` takes."""
-    command.add_argument("model", metavar="RUN|FILE", help="a run's directory or a .keras file")
-    command.add_argument("pictures", metavar="PICTURE", nargs="+", help="image files")
+    command.description = "Name what is in pictures. The status is 1 where one of them could not be read, else 0."
+    command.add_argument("source", metavar="SOURCE", help=sources.HELP)
+    command.add_argument("pictures", metavar="PICTURE", nargs="+", help="image files, and folders, also within folders")
     command.add_argument("--top", type=int, default=3, help="how many classes to name (default 3)")
+    command.add_argument("--format", choices=("text", "json", "csv"), default="text", help="text, json or csv")
+    command.add_argument("--output", metavar="FILE", help="write there instead of printing")
+    command.add_argument(
+        "--samples", type=int, default=0, help="look so many times with dropout on: mean, deviation and entropy"
+    )
+    command.add_argument("--seed", type=int, default=0, help="of the samples (default 0)")
+    command.add_argument("--batch-size", type=int, default=32, help="pictures at a time (default 32)")
+    command.add_argument("--image-size", type=int, default=0, help="for a model that takes any size")
+    command.add_argument(
+        "--head", choices=("softmax", "multilabel", "regression"), help="what the outputs mean, where nothing tells"
+    )
+
+
+def export_arguments(command: argparse.ArgumentParser) -> None:
+    """What `convcraft export` takes."""
+    command.add_argument("source", metavar="SOURCE", help=sources.HELP)
+    command.add_argument("file", metavar="FILE", help="the new .onnx or .tflite file; a folder for savedmodel")
+    command.add_argument("--format", choices=FORMATS, help="where FILE does not tell; without a suffix: savedmodel")
+    command.add_argument(
+        "--pictures", metavar="PICTURE", nargs="+", help="to compare on (default: photographs of scikit-learn's)"
+    )
+    command.add_argument(
+        "--tolerance", type=float, default=1e-3, help="how far outputs may differ, of the largest (default 0.001)"
+    )

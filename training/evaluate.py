@@ -7,6 +7,7 @@ import hashlib
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +60,45 @@ def score_source(
     return metrics, labels.astype("int32"), np.exp(logarithms).astype("float32")
 
 
+def on_data(
+    model: "keras.Model", name: Any, splits: Sequence[str] = ("val", "test"), size: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Measures any classifier on data that it was not necessarily trained on.
+
+    Args:
+        model: raw 0-255 images to logits, or to probabilities by a softmax.
+        name: what `data.load` takes.
+        splits: which of them to measure; those that there are.
+        size: of the images, for a model that takes any; 0: the data's own.
+
+    Returns:
+        A dictionary, split to metrics.
+
+    Raises:
+        ValueError: for a model of other images or classes, and one that does not choose one class an image.
+    """
+    import keras
+
+    from . import check, heads
+    from .data import load
+
+    head = heads.find(model)
+    if head.kind != "softmax":
+        raise ValueError(f"Expected a model that gives each image one class; {model.name} is for {head.kind}.")
+    height, width, channels = model.input_shape[1:]
+    if size and None not in (height, width):
+        raise ValueError(f"Expected no size of images: {model.name} takes {height}x{width} only.")
+    own = None if None in (height, width) else (height, width)
+    data = load(name, size=size or own, channels=channels if channels in (1, 3) else None)
+    net = keras.Model(model.inputs, model.outputs[0], name=model.name)  # the same layers
+    net.compile()
+    check.fits(net, data)
+    if not head.logits:
+        tiny = keras.config.epsilon()
+        net = keras.Model(model.inputs, keras.ops.log(keras.ops.maximum(model.outputs[0], tiny)))
+    return {split: score(net, data, split)[0] for split in splits if split in data.counts}
+
+
 def worst(labels: np.ndarray, probabilities: np.ndarray, count: int = WORST) -> np.ndarray:
     """Row numbers of the worst mistakes, highest loss first; then of the least certain right answers."""
     truth = probabilities[np.arange(len(labels)), labels]
@@ -74,9 +114,12 @@ def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None
     """
     from convcraft.zoo import load_model
 
+    from . import seeds
     from .loop import load_recipe
 
     directory = pathlib.Path(directory)
+    if seeds.directories(directory):
+        return seeds.evaluate(directory)
     described = rundir.read_json(directory / "config.json")
     module = load_recipe(directory / "recipe.py")
     data = module.data(module.Config(**described["config"]))

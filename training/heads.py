@@ -1,0 +1,116 @@
+"""What the outputs of a trained model mean: shares of classes, independent labels, or quantities."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from convcraft import zoo
+
+KINDS = ("softmax", "multilabel", "regression")
+REGRESSIONS = ("mean_squared", "meansquared", "mean_absolute", "meanabsolute", "mse", "mae", "huber", "logcosh")
+
+
+@dataclass(frozen=True)
+class Head:
+    """How to read outputs.
+
+    Attributes:
+        kind: "softmax" (one class a picture), "multilabel" (any number of them) or "regression".
+        logits: whether the outputs are not probabilities yet.
+    """
+
+    kind: str
+    logits: bool
+
+    def values(self, outputs: np.ndarray) -> np.ndarray:
+        """Probabilities in double precision; of a regression the outputs.
+
+        Example:
+            >>> Head("softmax", True).values(np.array([[0.0, 0.0]])).tolist()
+            [[0.5, 0.5]]
+        """
+        outputs = np.asarray(outputs, "float64")
+        if not self.logits:
+            return outputs
+        if self.kind == "multilabel":
+            return 1 / (1 + np.exp(-np.clip(outputs, -500, 500)))
+        outputs = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+        return outputs / outputs.sum(axis=-1, keepdims=True)
+
+    def entropy(self, shares: np.ndarray) -> float | None:
+        """Of a row of probabilities, in nats; of independent labels the sum of each one's; None for a regression."""
+        if self.kind == "regression":
+            return None
+        total = -np.sum(shares * np.log(np.maximum(shares, 1e-300)))
+        if self.kind == "multilabel":
+            total -= np.sum((1 - shares) * np.log(np.maximum(1 - shares, 1e-300)))
+        return float(max(total, 0.0))
+
+
+def find(model: keras.Model, kind: str | None = None) -> Head:
+    """What a model's outputs mean.
+
+    A last activation tells, and the loss that it was compiled with; of the zoo's models, whose outputs are logits,
+    the classes' names that stand at the end. Models that were built for several labels are told from those for one
+    class by their loss alone.
+
+    Args:
+        model: a functional model with one output.
+        kind: "softmax", "multilabel" or "regression", where its user knows; None: what can be found out.
+
+    Raises:
+        ValueError: for a model that gives no row of outputs, and where nothing tells.
+
+    Example:
+        >>> find(zoo.create("squeezenet_cifar", classes=["ant", "bee"]))
+        Head(kind='softmax', logits=True)
+    """
+    if kind not in (None, *KINDS):
+        raise ValueError(f"Expected head to be one of {', '.join(KINDS)}; received {kind!r}.")
+    shape = getattr(model, "output_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 2:
+        what = "a map of classes" if isinstance(shape, tuple) and len(shape) == 4 else f"outputs of shape {shape}"
+        raise ValueError(f"Expected a model with one row of outputs an image; {model.name} gives {what}.")
+    bent = _last_activation(model)
+    found = kind or {"softmax": "softmax", "sigmoid": "multilabel"}.get(bent) or _by_loss(model)
+    if found is None and zoo.class_names(model) is not None:
+        found = "softmax"
+    if found is None:
+        raise ValueError(
+            f"Nothing tells what the {shape[-1]} outputs of {model.name} mean: it has no class names, no last "
+            f"activation and no loss. Add --head {', --head '.join(KINDS)}."
+        )
+    return Head(found, found != "regression" and bent not in ("softmax", "sigmoid"))
+
+
+def _last_activation(model):
+    """The name of the activation that makes the outputs."""
+    tensor = model.outputs[0]
+    while True:
+        layer, node, _ = tensor._keras_history
+        if isinstance(layer, keras.layers.Softmax):
+            return "softmax"
+        if isinstance(layer, keras.Model) and getattr(layer, "outputs", None):
+            return _last_activation(layer)
+        name = getattr(getattr(layer, "activation", None), "__name__", None)
+        if name in ("softmax", "sigmoid"):
+            return name
+        inputs = layer._inbound_nodes[node].input_tensors
+        if layer.weights or name not in (None, "linear") or len(inputs) != 1:
+            return None
+        if not isinstance(layer, keras.layers.Activation) and type(layer).__name__ not in ("ClassNames", "Identity"):
+            return None
+        tensor = inputs[0]
+
+
+def _by_loss(model):
+    loss = getattr(model, "loss", None)
+    if loss is None or isinstance(loss, list | tuple | dict):
+        return None
+    name = (loss if isinstance(loss, str) else getattr(loss, "name", "") or type(loss).__name__).lower()
+    if "binary" in name:
+        return "multilabel"
+    if "crossentropy" in name:
+        return "softmax"
+    return "regression" if name.startswith(REGRESSIONS) else None
