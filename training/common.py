@@ -112,11 +112,14 @@ def resolve(config: Common) -> Common:
 
 def named(name: str) -> bool:
     """Whether `data.load` takes this as a name, and not as a path."""
-    return _mine(name) or name in CACHED
+    return _mine(name) or name in CACHED or name.startswith("tfds:")
 
 
 def at_hand(name: str) -> bool:
     """Whether a data set can be read without a download."""
+    if name.startswith("tfds:"):  # TensorFlow Datasets keeps each set in a folder of its name
+        home = os.environ.get("TFDS_DATA_DIR") or pathlib.Path.home() / "tensorflow_datasets"
+        return pathlib.Path(home, name.removeprefix("tfds:").split(":")[0]).is_dir()
     if not CACHED.get(name):  # no download: a name of the user's own, digits, or a path
         return named(name) or pathlib.Path(name).exists()
     if _mine(name):

@@ -106,8 +106,8 @@ def test_unknown_names_and_paths(monkeypatch, tmp_path):
         data.load(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="no such path"):
         data.load("none.npz")
-    with pytest.raises(ValueError, match="pass tfds.load"):
-        data.load("tfds:mnist")
+    with pytest.raises(ValueError, match="pass the arrays"):
+        data.load("hf:mnist")
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(ValueError, match=r"\.csv or an \.npz"):
         data.load(tmp_path / "a.txt")

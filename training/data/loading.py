@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import arrays, folders, sources, streams
+from . import arrays, folders, sources, streams, tfds
 from .pipeline import Augment, Feed, Source, augmentation
 from .splits import SPLITS, Loaded, Report, complete
 from .streams import Stream, StreamFeed
@@ -125,6 +125,8 @@ def load(
         source: one of
             - a name: digits, cifar10, cifar100, mnist, fashion_mnist, or of what `$CONVCRAFT_DATA` holds: for
               every name `$CONVCRAFT_DATA/<name>.npz`, then the folder `$CONVCRAFT_DATA/<name>/`, come first;
+            - "tfds:NAME", a set of TensorFlow Datasets (the package is not installed with convcraft), in its format
+              array_record; what is not prepared yet is downloaded;
             - a folder with a folder for each class, or with train, val and test folders that have them;
             - a .csv of files, relative to it (columns file or path, label or class, and possibly split);
             - an .npz, or a dictionary, of x_train y_train [x_val y_val] [x_test y_test] [names], or x y;
@@ -199,6 +201,8 @@ def check_fits(data: Data, stride: int, name: str) -> None:
 
 
 def _read(source: Any, size: tuple[int, int] | None, channels: int | None) -> tuple[str, Loaded]:
+    if tfds.is_tfds(source):
+        return source, tfds.read_tfds(source, size, channels)
     if isinstance(source, (str, os.PathLike)):
         found = sources.locate(source)
         if isinstance(found, str):

@@ -45,11 +45,10 @@ def locate(source: str | os.PathLike) -> pathlib.Path | str:
     name = os.fspath(source)
     folder = os.environ.get("CONVCRAFT_DATA")
     mine = _names_in(folder)
-    if name.startswith(("tfds:", "hf:")):
+    if name.startswith("hf:"):
         raise ValueError(
-            f"Expected a set that is already open, received {name!r}: pass tfds.load(NAME, "
-            "as_supervised=True), or, of dataset.with_format('numpy') from Hugging Face, "
-            "the arrays (d['image'], d['label'])."
+            f"Expected a set that is already open, received {name!r}: of dataset.with_format('numpy') from Hugging "
+            "Face, pass the arrays (d['image'], d['label'])."
         )
     is_path = isinstance(source, pathlib.Path)
     if folder and name in mine and not is_path:
