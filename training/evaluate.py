@@ -90,12 +90,12 @@ def on_data(
         raise ValueError(f"Expected no size of images: {model.name} takes {height}x{width} only.")
     own = None if None in (height, width) else (height, width)
     data = load(name, size=size or own, channels=channels if channels in (1, 3) else None)
-    net = keras.Model(model.inputs, model.outputs[0], name=model.name)  # the same layers
+    net = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # the same layers
     net.compile()
     check.fits(net, data)
     if not head.logits:
         tiny = keras.config.epsilon()
-        net = keras.Model(model.inputs, keras.ops.log(keras.ops.maximum(model.outputs[0], tiny)))
+        net = keras.Model(model.inputs[0], keras.ops.log(keras.ops.maximum(model.outputs[0], tiny)))
     return {split: score(net, data, split)[0] for split in splits if split in data.counts}
 
 
@@ -106,6 +106,14 @@ def worst(labels: np.ndarray, probabilities: np.ndarray, count: int = WORST) -> 
     return np.lexsort((truth, ~wrong))[:count]
 
 
+def _with_pictures(model, images, batch_size):
+    """Metrics, and what predictions.npz holds of a classifier."""
+    metrics, labels, probabilities = score_source(model, images, batch_size)
+    rows = worst(labels, probabilities)
+    pictures = np.clip(np.rint(images.batch(rows)[0]), 0, 255).astype("uint8")
+    return metrics, {"labels": labels, "probabilities": probabilities, "index": rows, "images": pictures}
+
+
 def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None) -> dict[str, Any]:
     """Measures the model of a run on its validation and test images; writes metrics.json and predictions.npz.
 
@@ -114,7 +122,7 @@ def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None
     """
     from convcraft.zoo import load_model
 
-    from . import seeds
+    from . import seeds, segmentation
     from .loop import load_recipe
 
     directory = pathlib.Path(directory)
@@ -129,17 +137,12 @@ def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None
             f"{data.sha256}, expected {described['data']['sha256']}."
         )
     model = load_model(directory / "model.keras")
-    images = source(data, "test")
-    metrics, labels, probabilities = score_source(model, images, data.batch_size)
-    rows = worst(labels, probabilities)
-    pictures = np.clip(np.rint(images.batch(rows)[0]), 0, 255).astype("uint8")
-    rundir.write_atomically(
-        directory / "predictions.npz",
-        lambda file: np.savez_compressed(file, labels=labels, probabilities=probabilities, index=rows, images=pictures),
-    )
+    measure = segmentation.score if data.masks else _with_pictures
+    metrics, arrays = measure(model, source(data, "test"), data.batch_size)
+    rundir.write_atomically(directory / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
     result: dict[str, Any] = {"test": metrics}
     if "val" in data.counts:
-        result["val"] = score(model, data, "val")[0]
+        result["val"] = measure(model, source(data, "val"), data.batch_size)[0]
     result |= {
         "seconds": seconds,
         "parameters": model.count_params(),
