@@ -3,6 +3,8 @@
 import importlib.util
 import os
 import pathlib
+import shutil
+import subprocess
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -36,6 +38,24 @@ def shared():
     if not folder.is_dir():
         pytest.skip(f"needs real data in {folder}, which is absent (CONVCRAFT_SHARED names another folder)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def unpacked(shared, tmp_path_factory):
+    """A function: name of a data set to its path, unpacked from `shared` unless $CONVCRAFT_DATA has it."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    found = {}
+
+    def path(name):
+        if name not in found:
+            ready = pathlib.Path(os.environ.get("CONVCRAFT_DATA") or os.devnull) / f"{name}.npz"
+            if not ready.exists():
+                subprocess.run([sys.executable, shared / "tools" / "unpack", folder, name], check=True)
+            found[name] = ready if ready.exists() else next(folder.glob(f"{name}*"))
+        return found[name]
+
+    yield path
+    shutil.rmtree(folder)  # hundreds of megabytes
 
 
 @pytest.fixture(autouse=True)

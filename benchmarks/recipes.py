@@ -1,0 +1,195 @@
+"""What each recipe's network costs and how good it gets: README's table and its picture, made from finished runs.
+
+    python benchmarks/recipes.py add RUN …    measures speed and memory of each run's model.keras, and keeps a row
+    python benchmarks/recipes.py draw         writes README's table, and docs/pictures/recipes.svg, from the rows
+
+The rows are in benchmarks/results/recipes.csv; one for each recipe, data set, number of epochs and width.
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+ROOT = pathlib.Path(__file__).parents[1]
+ROWS = pathlib.Path(__file__).with_name("results") / "recipes.csv"
+README = ROOT / "README.md"
+PICTURE = ROOT / "docs" / "pictures" / "recipes.svg"
+BEGIN, END = "<!-- recipes: begin, by benchmarks/recipes.py -->", "<!-- recipes: end -->"
+HEADER = [
+    "recipe",
+    "options",
+    "data",
+    "n",
+    "accuracy",
+    "low",
+    "high",
+    "seeds",
+    "epochs",
+    "minutes",
+    "parameters",
+    "multiply_adds",
+    "images_per_second",
+    "memory_mb",
+    "file_mb",
+    "hardware",
+    "commit",
+]
+# run in a process of its own, whose memory is that of this model; what TensorFlow takes by itself is subtracted
+PROBE = """
+import json, resource, sys, time
+import numpy as np
+from convcraft.quiet import import_keras
+import_keras()
+from convcraft import zoo
+import keras
+keras.ops.ones(1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model = zoo.load_model(sys.argv[1])
+images = np.random.default_rng(0).uniform(0, 255, (32, *json.loads(sys.argv[2]))).astype("float32")
+model.predict_on_batch(images)
+times = []
+for _ in range(15):
+    start = time.perf_counter()
+    model.predict_on_batch(images)
+    times.append(time.perf_counter() - start)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([32 / float(np.median(times)), (after - before) / 1024]))
+"""
+
+
+def add(run: pathlib.Path) -> dict[str, Any]:
+    """The row of a finished run."""
+    config = json.loads((run / "config.json").read_text())
+    metrics = json.loads((run / "metrics.json").read_text())
+    starts = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    where = [line for line in starts if line["event"] == "start"][-1]["environment"]
+    from convcraft.training.report.run import wilson
+
+    test = metrics["test"]
+    low, high = test.get("accuracy_interval") or wilson(test["accuracy"], test["n"])
+    probe = [sys.executable, "-c", PROBE, str(run / "model.keras"), json.dumps(config["data"]["image_shape"])]
+    speed, memory = json.loads(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
+    said = config["command"].split()[3:]
+    options = " ".join(word for pair in zip(said[::2], said[1::2]) if pair[0] != "--data" for word in pair)  # noqa: B905
+    return {
+        "recipe": config["recipe"],
+        "options": options,
+        "data": pathlib.Path(config["data"]["name"]).stem,
+        "n": test["n"],
+        "accuracy": round(test["accuracy"], 5),
+        "low": round(low, 5),
+        "high": round(high, 5),
+        "seeds": len(test.get("seeds", [0])),
+        "epochs": sum(line["event"] == "epoch" for line in starts),
+        "minutes": round(metrics["seconds"] / 60, 1),
+        "parameters": metrics["parameters"],
+        "multiply_adds": metrics["multiply_adds"],
+        "images_per_second": round(speed),
+        "memory_mb": round(memory),
+        "file_mb": round((run / "model.keras").stat().st_size / 1e6, 2),
+        "hardware": f"{', '.join(where['devices'])}, {where['cores']} cores",
+        "commit": (where["commit"] or "")[:7],
+    }
+
+
+def read() -> list[dict[str, str]]:
+    """The rows, best first within each data set."""
+    if not ROWS.exists():
+        return []
+    with ROWS.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return sorted(rows, key=lambda row: (row["data"], -float(row["accuracy"])))
+
+
+def write(rows: list[dict[str, Any]]) -> None:
+    """All rows, sorted by recipe, so that a new one is a small change."""
+    with ROWS.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, HEADER, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: (row["recipe"], row["data"], row["options"])))
+
+
+def table() -> str:
+    """README's table."""
+    lines = [
+        "| recipe | data | accuracy (95 %) | epochs | minutes | weights | multiply-adds | images/s | memory | file |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in read():
+        share, low, high = (100 * float(row[key]) for key in ("accuracy", "low", "high"))
+        seeds = "" if row["seeds"] == "1" else f", {row['seeds']} seeds"
+        name = f"`{row['recipe']}`" + (f" `{row['options']}`" if row["options"] else "")
+        cells = [
+            name,
+            row["data"],
+            f"{share:.1f} % ({low:.1f} to {high:.1f}{seeds})",
+            row["epochs"],
+            row["minutes"],
+            f"{int(row['parameters']) / 1e6:.2f} M",
+            f"{int(row['multiply_adds']) / 1e6:.0f} M",
+            row["images_per_second"],
+            f"{row['memory_mb']} MB",
+            f"{row['file_mb']} MB",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def into_readme(text: str) -> str:
+    """README with the table of now between its marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
+def draw() -> None:
+    """Accuracy against cost, a panel for each data set that has at least two rows."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    matplotlib.rcParams["svg.hashsalt"] = "convcraft"  # the same file from the same rows
+    rows = read()
+    names = [name for name in dict.fromkeys(row["data"] for row in rows) if sum(r["data"] == name for r in rows) > 1]
+    figure, axes = plt.subplots(1, max(1, len(names)), figsize=(5.2 * max(1, len(names)), 3.6), squeeze=False)
+    for axis, name in zip(axes.flat, names, strict=False):
+        for row in (row for row in rows if row["data"] == name):
+            cost, share = int(row["multiply_adds"]) / 1e6, 100 * float(row["accuracy"])
+            spread = [[share - 100 * float(row["low"])], [100 * float(row["high"]) - share]]
+            axis.errorbar(cost, share, yerr=spread, fmt="o", color="#1f5a9e", capsize=2, markersize=4)
+            label = row["recipe"].removesuffix(f"_{name}").rsplit("_tiny", 1)[0]
+            axis.annotate(label, (cost, share), (5, 3), textcoords="offset points", fontsize=7)
+        axis.set_xscale("log")
+        axis.margins(x=0.25)
+        axis.set(title=name, xlabel="million multiply-adds an image", ylabel="test accuracy, %")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+    figure.tight_layout()
+    figure.savefig(PICTURE, metadata={"Date": None})
+    print(PICTURE)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["add", "draw"])
+    parser.add_argument("runs", nargs="*", type=pathlib.Path, help="directories of finished runs")
+    chosen = parser.parse_args()
+    for run in chosen.runs:
+        row = add(run)
+        key = ("recipe", "data", "options")
+        kept = [old for old in read() if any(old[each] != str(row[each]) for each in key)]
+        write([*kept, row])
+        print(row)
+    if chosen.action == "draw":
+        README.write_text(into_readme(README.read_text(encoding="utf-8")), encoding="utf-8")
+        draw()
+
+
+if __name__ == "__main__":
+    main()
