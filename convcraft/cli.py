@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from convcraft import __version__, catalog, copying, sources, use_commands, zoo_commands
+from convcraft import __version__, catalog, copying, fine_tune_command, sources, use_commands, zoo_commands
 
 from .options import recipe_options as recipe_options
 from .quiet import import_keras
@@ -23,13 +23,14 @@ examples:
 """
 
 
+RECIPE_OPTIONS_AFTER = {"train": 2, "fine-tune": 3}  # words of the command line
 RESUMES = "interrupted; the same command goes on from the last checkpoint."
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0, 2 for bad use, or what the command returned."""
     words = sys.argv[1:] if arguments is None else arguments
-    return guarded(lambda: _dispatch(words), RESUMES if words[:1] == ["train"] else "interrupted.")
+    return guarded(lambda: _dispatch(words), RESUMES if words[:1] in (["train"], ["fine-tune"]) else "interrupted.")
 
 
 def guarded(action: Callable[[], object], interrupted: str = RESUMES) -> int:
@@ -81,14 +82,15 @@ def _dispatch(words):
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Expected one of {', '.join(COMMANDS)}."
         raise ValueError(f"There is no command {command!r}. {hint}")
-    # the options after a recipe's name are the recipe's own
-    own, rest = (words[:2], words[2:]) if command == "train" else (words, [])
+    # the options after a recipe's name, or a model's and its data's, are the recipe's own
+    taken = RECIPE_OPTIONS_AFTER.get(command)
+    own, rest = words[:taken], words[taken:] if taken else []
     if own[1:] and command == "train" and own[1].startswith("-") and own[1] not in ("-h", "--help"):
         raise ValueError(
             f"Expected a recipe's name before its options, received {own[1]!r}. See `convcraft train --help`."
         )
     chosen = parser.parse_args(own)
-    if command == "train":
+    if taken:
         chosen.options = rest
     return chosen.action(chosen)
 
@@ -198,6 +200,11 @@ COMMANDS = {
         zoo_commands.draw_arguments,
     ),
     "train": (train_command, "train a recipe; the same again resumes", _train_arguments),
+    "fine-tune": (
+        fine_tune_command.fine_tune_command,
+        "fit a pretrained model to a folder of your own images",
+        fine_tune_command.fine_tune_arguments,
+    ),
     "evaluate": (use_commands.evaluate_command, "measure a trained model", use_commands.evaluate_arguments),
     "predict": (use_commands.predict_command, "name what is in pictures", use_commands.predict_arguments),
     "export": (use_commands.export_command, "write a model for other runtimes, checked", use_commands.export_arguments),

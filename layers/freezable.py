@@ -168,7 +168,7 @@ class Freezable(keras.optimizers.Optimizer):
         numbers = [self._get_variable_index(variable) for variable in variables]
         grads = [_masked(grad, gates.get(n)) for n, grad in zip(numbers, grads, strict=True)]
         self.inner_optimizer.apply(grads, variables)
-        _assign([(v, ops.where(gate, value, ops.convert_to_tensor(v))) for v, gate, value in kept])
+        assign([(v, ops.where(gate, value, ops.convert_to_tensor(v))) for v, gate, value in kept])
 
     def _shut(self) -> dict[int, Tensor]:
         """For each variable that may be frozen, whether it is: in a graph for all, on PyTorch for the frozen ones."""
@@ -249,7 +249,7 @@ def _masked(grad: Tensor, gate: Tensor | None) -> Tensor:
     return ops.where(gate, ops.zeros_like(grad), grad)
 
 
-def _assign(pairs: list[tuple[keras.Variable, Tensor]]) -> None:
+def assign(pairs: list[tuple[keras.Variable, Tensor]]) -> None:
     """Assigns values, under a `tf.distribute` strategy to each replica its own."""
     if keras.backend.backend() != "tensorflow":
         for variable, value in pairs:

@@ -1,0 +1,41 @@
+"""Your own photographs: a pretrained network for a folder of class folders, in minutes.
+
+Teaches    transfer: which layers to freeze, which to train slowly, and that this can be measured and not guessed; the
+           plan that is printed before anything runs
+Data       a folder with a folder of photographs for each class, 20 or more in each, where it is not given the
+           embedded digits. Test images: a folder `test` or `val` beside `train`, else a tenth
+Accuracy   not measured yet
+Time       not measured yet
+Command    convcraft train finetune_folder --data FOLDER    (or convcraft fine-tune squeezenet1_1:imagenet FOLDER)
+Differs    from usual practice: the new head is solved at once by logistic regression, then all layers are trained from
+           there (Kumar et al. 2022, arXiv 2202.10054); batch normalization keeps what it has learned
+Not for    more than some ten thousand images, which a recipe from new weights uses better
+"""
+
+from dataclasses import dataclass
+
+from convcraft import training
+
+
+@dataclass
+class Config(training.FineTuning):
+    data: str = "digits"
+    # what to start from: MODEL:WEIGHTS, a .keras file, or a run's directory
+    model: str = "squeezenet1_1:imagenet"
+
+
+def data(config):
+    return training.load_to_fine_tune(config)  # at a size that suits the model, augmented as --augment says
+
+
+def model(config, images):
+    return config.model  # or any Keras model of images: keras.applications.MobileNetV2(input_shape=images.image_shape)
+
+
+def train(config, run):
+    images = data(config)
+    return training.fine_tune(model(config, images), images, config=config, run=run).model
+
+
+if __name__ == "__main__":
+    training.main(Config, train)

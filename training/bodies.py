@@ -1,0 +1,310 @@
+"""What a pretrained model has learned, without its classifier: raw images in, features out."""
+
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import keras
+import numpy as np
+
+from convcraft import zoo
+from convcraft.layers import ClassNames, Model, Squeeze, Standardize, Whitening
+from convcraft.zoo.graphs import is_model, nodes, weighs
+from convcraft.zoo.transfer import classifies
+
+# layers that may follow a classifier without being one
+BEHIND = (
+    keras.layers.Activation,
+    keras.layers.Softmax,
+    keras.layers.ReLU,
+    keras.layers.Flatten,
+    keras.layers.Reshape,
+    keras.layers.Dropout,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.InputLayer,
+    ClassNames,
+)
+PREPROCESSING = (keras.layers.Rescaling, keras.layers.Normalization, Standardize, Squeeze, Whitening)
+# of keras.applications, whose models expect images that `preprocess_input` has changed
+MODES = {
+    "caffe": r"^(vgg1[69]|resnet(50|101|152))$",
+    "tf": r"^(xception|inception_v3|inception_resnet_v2|mobilenet_[\d.]+_\d+|mobilenet_[\d.]+_None|mobilenetv2_.*"
+    r"|resnet(50|101|152)v2|nasnet.*|NASNet)$",
+    "torch": r"^densenet(121|169|201)$",
+}
+INPUTS = ("raw", "0-1", "tf", "torch", "caffe")
+TILES = 3  # a side; where in the image something is matters more to early features than to late ones
+SMALLEST = 64
+
+
+@dataclass(frozen=True)
+class Body:
+    """A network without its classifier.
+
+    Attributes:
+        model: raw 0-255 images to one vector an image; it shares the layers of the pretrained model.
+        name: of the pretrained model.
+        head: name of the layer that was its classifier; None where it had none.
+        levels: name of a layer to its map of features, (n, height, width, channels), finest first; one a resolution.
+        said: what was found and done, in words.
+    """
+
+    model: Model
+    name: str
+    head: str | None
+    levels: dict[str, Any]
+    said: tuple[str, ...] = ()
+
+    def layers(self) -> list[keras.layers.Layer]:
+        """All layers, those within nested models too, in the order of the signal."""
+        return list(_leaves(self.model))
+
+
+def find(
+    model: keras.Model | str | os.PathLike[str],
+    image_shape: Sequence[int],
+    *,
+    preprocessing: str | None = None,
+    pretrained: bool = True,
+) -> Body:
+    """The body of a pretrained model, for images of this shape.
+
+    Args:
+        model: MODEL:WEIGHTS, a `.keras` file, a run's directory, or a functional or sequential Keras model, with its
+            classifier or without.
+        image_shape: (height, width, channels) of the images to come.
+        preprocessing: what the model expects of a Keras model that does not preprocess its images itself: "raw" is
+            0-255, "0-1", and as in keras.applications "tf" -1..1, "torch", "caffe". None: known of keras.applications.
+        pretrained: False for the architecture alone, with new weights.
+
+    Raises:
+        ValueError: for a model whose classifier or preprocessing cannot be told, or that takes other images.
+    """
+    if preprocessing is not None and preprocessing not in INPUTS:
+        raise ValueError(f"Expected preprocessing to be one of {', '.join(INPUTS)}; received {preprocessing!r}.")
+    given = not isinstance(model, str | os.PathLike)
+    found = model if given else load(model, tuple(image_shape), pretrained)
+    found, said = _of_keras_hub(found)
+    if not isinstance(found, keras.Model) or not getattr(found, "inputs", None):
+        raise ValueError(
+            f"Expected MODEL:WEIGHTS, a .keras file, or a functional or sequential Keras model; received {found!r}. A "
+            "model class of your own has no graph of layers to look into: pass its functional body."
+        )
+    if len(found.inputs) != 1 or len(found.inputs[0].shape) != 4:
+        raise ValueError(f"Expected {found.name} to have one input, a batch of images.")
+    wanted = tuple(found.inputs[0].shape[1:])
+    if any(w not in (None, g) for w, g in zip(wanted, image_shape, strict=True)):
+        shapes = ["x".join("any" if n is None else str(n) for n in shape) for shape in (wanted, image_shape)]
+        raise ValueError(
+            f"{found.name} takes images of {shapes[0]}, the data are {shapes[1]}. Load the data with size="
+            f"{wanted[0]}, channels={wanted[2]}."
+        )
+    if given:  # the user's own stays as it is
+        found = _copy(found, pretrained)
+    found = zoo.without_auxiliary(found)
+    features, head = _before_classifier(found)
+    if len(features.shape) == 4:
+        features = keras.layers.GlobalAveragePooling2D(name=_free("pool", found))(features)
+    elif len(features.shape) != 2:
+        raise ValueError(f"Expected features of {found.name} to be maps or vectors; received {features.shape}.")
+    body = Model(found.inputs[0], features, name=found.name)
+    said += [f"its classifier {head!r} and what follows it" if head else "it has no classifier to replace"]
+    body, change = _raw(body, tuple(image_shape), preprocessing)
+    return Body(body, found.name, head, _levels(body), (*said, change))
+
+
+def load(source: str | os.PathLike[str], image_shape: tuple[int, ...], pretrained: bool = True) -> keras.Model:
+    """The model that a text names: MODEL:WEIGHTS, a `.keras` file or a run's directory."""
+    name, weights = _parts(source)
+    if name is None:
+        model = zoo.load_model(_file(source))
+        return model if pretrained else _copy(model, False)
+    if not pretrained:
+        knobs = zoo.info(name).knobs
+        bare = zoo.create(name, input_shape=(*image_shape[:2], image_shape[2]))
+        normal = any(isinstance(layer, keras.layers.BatchNormalization) for layer in bare.layers)
+        if normal or "normalization" not in knobs:
+            return bare
+        # nothing pretrained needs to fit: what the paper's network of its day lacks to learn fast
+        return zoo.create(name, input_shape=image_shape, design=zoo.Design(normalization="batch"))
+    if not weights:
+        those = " or ".join(f"{name}:{each}" for each in zoo.info(name).weights) or f"{name}:PATH"
+        raise ValueError(f"Expected MODEL:WEIGHTS, for {name} alone has learned nothing: {those}, or policy scratch.")
+    if re.search(r"[/\\.]", weights):
+        return zoo.convert(name, pathlib.Path(weights).expanduser(), input_shape=image_shape)
+    return zoo.create(name, input_shape=image_shape, weights=weights)
+
+
+def _copy(model: keras.Model, pretrained: bool) -> keras.Model:
+    """A model of layers of its own, with the same weights or new ones."""
+    copy = keras.models.clone_model(model)
+    if pretrained:
+        copy.set_weights(model.get_weights())
+    return copy
+
+
+@lru_cache(maxsize=8)
+def documented_shape(source: str) -> tuple[int | None, int | None, int]:
+    """(height, width, channels) that a model is made for, by its text; None where any will do."""
+    name, _ = _parts(source)
+    return zoo.info(name).input_shape if name else tuple(zoo.load_model(_file(source)).inputs[0].shape[1:])
+
+
+def fixed_size(source: str) -> bool:
+    """Whether a model takes images of one size only."""
+    name, _ = _parts(source)
+    return name is None and None not in documented_shape(source)[:2]
+
+
+def _parts(source: Any) -> tuple[str | None, str]:
+    """(name in the zoo, weights); (None, "") for a path."""
+    text = os.fspath(source)
+    if os.path.exists(text):
+        return None, ""
+    name, _, weights = text.partition(":")
+    if name.lower() in zoo.list_models():
+        return name.lower(), weights
+    if text.endswith(".keras") or {"/", "\\"} & set(name):
+        raise FileNotFoundError(f"There is no model {text}.")
+    from convcraft import catalog
+
+    return catalog.require(name, ["model"]), weights
+
+
+def _file(source: Any) -> pathlib.Path:
+    path = pathlib.Path(source)
+    path = path / "model.keras" if path.is_dir() else path
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {path}.")
+    if path.suffix != ".keras":
+        raise ValueError(
+            f"Expected a .keras file, a run's directory or MODEL:WEIGHTS, received {path}. Weights alone do not say "
+            f"of which model they are: squeezenet1_1:{path}."
+        )
+    return path
+
+
+def _before_classifier(model: keras.Model) -> tuple[Any, str | None]:
+    """What the classifier of a model is given, and its name; the output and None where it has none."""
+    calls = nodes(model)
+    for node in calls:
+        if classifies(node.operation.name):
+            return node.input_tensors[0], node.operation.name
+    for node in reversed(calls):
+        layer = node.operation
+        if isinstance(layer, keras.layers.Dense):
+            return node.input_tensors[0], layer.name
+        if isinstance(layer, keras.layers.Conv2D) and tuple(node.input_tensors[0].shape[1:3]) == (1, 1):
+            return node.input_tensors[0], layer.name  # as the MobileNets of Keras have it
+        if not isinstance(layer, BEHIND):
+            break
+    return model.outputs[0], None
+
+
+def _raw(body: Model, image_shape: tuple[int, ...], wanted: str | None) -> tuple[Model, str]:
+    """A body that takes raw images, with what was done for it."""
+    for layer in _leaves(body):
+        if weighs(layer):
+            break
+        if isinstance(layer, PREPROCESSING):
+            if wanted in (None, "raw"):
+                return body, f"raw 0-255 images, which its layer {layer.name!r} preprocesses"
+            raise ValueError(f"{body.name} preprocesses images itself, in {layer.name!r}: leave preprocessing out.")
+    mode = wanted or next((mode for mode, pattern in MODES.items() if re.match(pattern, body.name)), None)
+    if mode is None:
+        if _normalizes_first(body):
+            return body, "raw 0-255 images, which its first normalization scales"
+        raise ValueError(
+            f"{body.name} has no layer that preprocesses images, and is not one of keras.applications: expected "
+            f"preprocessing to be one of {', '.join(INPUTS)}, as it was trained. A wrong guess would cost accuracy "
+            "without a word."
+        )
+    if mode == "raw":
+        return body, "raw 0-255 images, as you say"
+    return _behind(body, lambda images: _changed(images, mode)), f"raw 0-255 images; {mode!r} preprocessing added"
+
+
+def _behind(body: keras.Model, change: Any) -> Model:
+    """The same layers behind `change`, a function of the images."""
+    changed: dict[int, Any] = {}
+
+    def call(layer, *args, **kwargs):
+        x = args[0]
+        if isinstance(getattr(getattr(x, "_keras_history", None), "operation", None), keras.layers.InputLayer):
+            if id(x) not in changed:
+                changed[id(x)] = change(x)
+            args = (changed[id(x)], *args[1:])
+        return layer(*args, **kwargs)
+
+    made = keras.models.clone_model(body, clone_function=lambda layer: layer, call_function=call)
+    return Model(made.inputs[0], made.outputs[0], name=body.name)
+
+
+def _changed(images: Any, mode: str) -> Any:
+    kind = keras.layers.Rescaling
+    if mode == "0-1":
+        return kind(1 / 255, name="preprocess")(images)
+    if mode == "tf":
+        return kind(1 / 127.5, -1.0, name="preprocess")(images)
+    if mode == "torch":
+        mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+        return kind((1 / 255 / std).tolist(), (-mean / std).tolist(), name="preprocess")(images)
+    # blue, green, red less their means: a frozen 1x1 convolution, for no layer of Keras swaps channels
+    swap = keras.layers.Conv2D(3, 1, trainable=False, name="preprocess")
+    x = swap(images)
+    swap.set_weights([np.eye(3, dtype="float32")[::-1][None, None], -np.float32([103.939, 116.779, 123.68])])
+    return x
+
+
+def _normalizes_first(body: keras.Model) -> bool:
+    """Whether batch normalization comes before any weights: it makes up for the images' scale."""
+    for layer in _leaves(body):
+        if weighs(layer):
+            return False
+        if isinstance(layer, keras.layers.BatchNormalization):
+            return True
+    return False
+
+
+def _levels(body: Model) -> dict[str, Any]:
+    """The map of features of each resolution, finest first, as far as the graph shows them."""
+    inner = next((layer for layer in reversed(body.layers) if is_model(layer)), None)
+    if inner is not None:  # within a nested model there are no tensors of the outer one
+        return {}
+    try:
+        found = zoo.feature_levels(body)
+    except (ValueError, KeyError, AttributeError, IndexError):  # a graph that the zoo's tools do not know
+        return {}
+    return {level.layer: body.get_layer(level.layer).output for level in found if level.level}
+
+
+def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    for layer in model.layers:
+        if is_model(layer):
+            yield from _leaves(layer)
+        elif not isinstance(layer, keras.layers.InputLayer):
+            yield layer
+
+
+def _free(name: str, model: keras.Model) -> str:
+    """A name that no layer of the model has."""
+    taken = {layer.name for layer in model.layers}
+    return next(each for each in (name, *(f"{name}_{n}" for n in range(2, 99))) if each not in taken)
+
+
+def _of_keras_hub(model: Any) -> tuple[Any, list[str]]:
+    """The backbone of a keras-hub task behind its own preprocessing; anything else as it is."""
+    backbone, preprocessor = getattr(model, "backbone", None), getattr(model, "preprocessor", None)
+    if not isinstance(backbone, keras.Model):
+        return model, []
+    convert = getattr(preprocessor, "image_converter", None)
+    scale, offset = getattr(convert, "scale", None), getattr(convert, "offset", None)
+    if scale is None and offset is None:
+        return backbone, [f"the backbone of {model.name}"]
+    scale, offset = (1.0 if scale is None else scale), (0.0 if offset is None else offset)
+    made = _behind(backbone, lambda images: keras.layers.Rescaling(scale, offset, name="preprocess")(images))
+    return made, [f"the backbone of {model.name}, with its preprocessing"]

@@ -1,0 +1,209 @@
+"""What a frozen network sees in each image, computed once, and linear classifiers on it, fitted by scikit-learn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from .bodies import TILES, Body
+from .data import Data
+
+STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)  # C: the smaller, the stronger the regularization
+FOLDS = 4
+SEARCHED = 3000  # images on which strengths are compared; more would take minutes and change nothing
+SOFTENINGS = np.geomspace(0.1, 10, 41)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear classifier of features, and how well it does on images that it was not fitted to.
+
+    Attributes:
+        kernel: float32 (features, classes).
+        bias: float32 (classes,).
+        accuracy: mean over the folds of a cross-validation of the training images.
+        right: for each training image of the cross-validation, whether it was recognized when held out.
+        strength: scikit-learn's C, chosen by that.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    accuracy: float
+    right: np.ndarray
+    strength: float
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of images that are kept in memory.
+
+    Attributes:
+        vectors: by what they are of: "" for what the classifier sees, else a layer's name. float32 (n, features).
+        mirrored: the same of the mirrored images; empty where mirroring changes what an image means.
+        labels: int32 (n,).
+    """
+
+    vectors: dict[str, np.ndarray]
+    mirrored: dict[str, np.ndarray]
+    labels: np.ndarray
+
+    def subset(self, rows: np.ndarray) -> "Features":
+        """The features of some of the images."""
+        vectors, mirrored = ({k: v[rows] for k, v in each.items()} for each in (self.vectors, self.mirrored))
+        return Features(vectors, mirrored, self.labels[rows])
+
+
+def compute(body: Body, data: Data, *, split: str = "train", mirror: bool = True, levels: bool = False) -> Features:
+    """One pass of a split through a body, and a second of the mirrored images.
+
+    Args:
+        body: of `bodies.find`.
+        data: a `training.data.Data`.
+        split: of it.
+        mirror: whether a mirrored image means the same.
+        levels: whether to keep features of earlier layers, too: the means of 3x3 tiles of their maps.
+    """
+    outputs = {"": body.model.outputs[0], **(_tiles(body) if levels else {})}
+    model = keras.Model(body.model.inputs[0], outputs)
+    feed = data.feed(split) if data.streams else data.feed(split, shuffle=False, batch_size=32, **_unmixed(data))
+    parts: list[dict[str, np.ndarray]] = []
+    mirrors: list[dict[str, np.ndarray]] = []
+    labels = []
+    for images, given, *_ in feed.numpy() if not data.streams else feed.dataset().as_numpy_iterator():
+        parts.append(_arrays(model.predict_on_batch(images)))
+        if mirror:
+            mirrors.append(_arrays(model.predict_on_batch(np.ascontiguousarray(images[:, :, ::-1]))))
+        labels.append(given)
+    joined = [
+        {key: np.concatenate([part[key] for part in each]) for key in outputs} for each in (parts, mirrors) if each
+    ]
+    return Features(joined[0], joined[1] if mirror else {}, np.concatenate(labels).astype("int32"))
+
+
+def logistic(features: Features, key: str = "", *, balanced: bool = False, seed: int = 0) -> Linear:
+    """Logistic regression, its strength chosen by cross-validation.
+
+    Args:
+        features: of the training images.
+        key: which of them.
+        balanced: whether all classes shall count alike.
+        seed: of the folds.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    def make(strength):
+        return LogisticRegression(C=strength, max_iter=300, class_weight="balanced" if balanced else None)
+
+    return _fitted(features, key, make, balanced, seed)
+
+
+def support_vectors(features: Features, key: str, *, balanced: bool = False, seed: int = 0) -> Linear:
+    """A linear support vector machine; see `logistic`. Its margins are scaled to serve as logits."""
+    from sklearn.svm import LinearSVC
+
+    def make(strength):
+        weights = "balanced" if balanced else None
+        return LinearSVC(C=strength / 100, class_weight=weights, dual="auto", random_state=seed, max_iter=2000)
+
+    return _fitted(features, key, make, balanced, seed)
+
+
+def _fitted(features: Features, key: str, make: Any, balanced: bool, seed: int) -> Linear:
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import StratifiedKFold
+
+    labels, classes = features.labels, int(features.labels.max()) + 1
+    folds = min(FOLDS, int(np.bincount(labels).min()))
+    rows = np.arange(len(labels))
+    if len(rows) > SEARCHED:
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:SEARCHED])
+    best: tuple[Any, ...] | None = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a solution that is nearly there serves as well
+        for strength in STRENGTHS if folds > 1 else (0.01,):
+            logits = np.zeros((len(rows), classes))
+            splits = (
+                StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels[rows]) if folds > 1 else []
+            )
+            for train, held in splits:
+                kernel, bias = _solve(features, key, rows[train], make(strength), classes)
+                logits[held] = features.vectors[key][rows[held]] @ kernel + bias
+            right = logits.argmax(axis=1) == labels[rows]
+            # by the loss, of which a few hundred images tell more than of the share that is right
+            softening, loss = _softened(logits, labels[rows])
+            if best is None or loss < best[0]:
+                best = loss, strength, right, softening
+        assert best is not None
+        _, strength, right, softening = best
+        score = _mean(right, labels[rows], balanced)
+        kernel, bias = _solve(features, key, np.arange(len(labels)), make(strength), classes)
+    return Linear(
+        (softening * kernel).astype("float32"), (softening * bias).astype("float32"), float(score), right, strength
+    )
+
+
+def _solve(features: Features, key: str, rows: np.ndarray, model: Any, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias on plain features, of a classifier fitted to standardized ones."""
+    x, y = features.vectors[key][rows], features.labels[rows]
+    if key in features.mirrored:
+        x, y = np.concatenate([x, features.mirrored[key][rows]]), np.concatenate([y, y])
+    mean, scale = x.mean(axis=0), x.std(axis=0)
+    scale = np.where(scale > 1e-6, scale, np.inf)  # what never changes tells nothing
+    model.fit((x - mean) / scale, y)
+    kernel, bias = model.coef_.T.astype("float64"), model.intercept_.astype("float64")
+    if kernel.shape[1] == 1:  # of two classes scikit-learn has the difference
+        kernel, bias = np.concatenate([-kernel / 2, kernel / 2], axis=1), np.array([-bias[0] / 2, bias[0] / 2])
+    full, offsets = np.zeros((len(kernel), classes)), np.full(classes, -30.0)  # a class without images here
+    full[:, model.classes_], offsets[model.classes_] = kernel / scale[:, None], bias - (mean / scale) @ kernel
+    return full, offsets
+
+
+def _softened(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """The factor with which held-out logits are the most honest probabilities, and their crossentropy then."""
+    losses = []
+    for factor in SOFTENINGS:
+        scaled = factor * logits
+        scaled = scaled - scaled.max(axis=1, keepdims=True)
+        losses.append((np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels]).mean())
+    best = int(np.argmin(losses))
+    return (float(SOFTENINGS[best]) if np.any(logits) else 1.0), float(losses[best])
+
+
+def _mean(right: np.ndarray, labels: np.ndarray, balanced: bool) -> float:
+    if not balanced:
+        return float(right.mean())
+    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+
+
+def tiled(tensor: Any, name: str) -> Any:
+    """A map's means over tiles, as a vector."""
+    height, width = tensor.shape[1:3]
+    if height is None or width is None:
+        return keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"{name}_mean")(tensor)
+    grid = (min(TILES, height), min(TILES, width))
+    x = keras.layers.AdaptiveAveragePooling2D(grid, dtype="float32", name=f"{name}_tiles")(tensor)
+    return keras.layers.Flatten(name=f"{name}_vector")(x)
+
+
+def _tiles(body: Body) -> dict[str, Any]:
+    return {name: tiled(tensor, name) for name, tensor in body.levels.items()}
+
+
+def _arrays(outputs: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {key: np.asarray(keras.ops.convert_to_numpy(value), "float32") for key, value in outputs.items()}
+
+
+def _unmixed(data: Data) -> dict[str, Any]:
+    return {"mix": None} if hasattr(data, "mix") else {}
+
+
+def held_out(labels: Sequence[int] | np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows to measure on, each class in proportion."""
+    from .data.splits import stratified
+
+    labels = np.asarray(labels)
+    return stratified(labels, max(1, round(share * len(labels))), seed)
