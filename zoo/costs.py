@@ -9,6 +9,8 @@ import numpy as np
 
 from convcraft.layers import BilinearUpsampling2D, DepthToSpace
 
+from .graphs import is_model, nodes
+
 
 @dataclass(frozen=True)
 class LayerCost:
@@ -71,28 +73,27 @@ def cost(model: keras.Model) -> Cost:
         )
     model = getattr(model, "_functional", None) or model  # a sequential model's inside
     calls: dict[int, list] = {id(layer): [] for layer in model.layers}
-    inside = {id(layer): cost(layer) for layer in model.layers if _is_model(layer)}
+    inside = {id(layer): cost(layer) for layer in model.layers if is_model(layer)}
     fields: dict[int, tuple] = {}  # id of a tensor: receptive field and stride
     last, memory = ((1, 1), (1, 1)), 0
-    for depth in sorted(model._nodes_by_depth, reverse=True):  # from the input on: a shared layer has several nodes
-        for node in model._nodes_by_depth[depth]:
-            layer, inner = node.operation, inside.get(id(node.operation))
-            calls[id(layer)].append(node)
-            memory += sum(map(_bytes, node.output_tensors))
-            if inner:  # its own input and output are those of this model
-                memory += inner.activation_bytes - sum(map(_bytes, [*layer.inputs, *layer.outputs]))
-            # one factor a channel, as of squeeze-and-excitation, tells nothing of places
-            places = [t for t in node.input_tensors if tuple(t.shape[1:3]) != (1, 1)] or node.input_tensors
-            sources = [fields[id(t)] for t in places] or [((1, 1), (1, 1))]
-            field = _field(sources, *((inner.receptive_field, inner.stride) if inner else window(layer, node)))
-            fields.update({id(t): field for t in node.output_tensors})
-            if any(len(t.shape) == 4 for t in node.output_tensors):
-                last = field
+    for node in nodes(model):  # from the input on: a shared layer has several nodes
+        layer, inner = node.operation, inside.get(id(node.operation))
+        calls.setdefault(id(layer), []).append(node)  # of a function of keras.ops, too, which is no layer
+        memory += sum(map(_bytes, node.output_tensors))
+        if inner:  # its own input and output are those of this model
+            memory += inner.activation_bytes - sum(map(_bytes, [*layer.inputs, *layer.outputs]))
+        # one factor a channel, as of squeeze-and-excitation, tells nothing of places
+        places = [t for t in node.input_tensors if tuple(t.shape[1:3]) != (1, 1)] or node.input_tensors
+        sources = [fields[id(t)] for t in places] or [((1, 1), (1, 1))]
+        field = _field(sources, *((inner.receptive_field, inner.stride) if inner else window(layer, node)))
+        fields.update({id(t): field for t in node.output_tensors})
+        if any(len(t.shape) == 4 for t in node.output_tensors):
+            last = field
     rows = []
     for layer in model.layers:
-        nodes, inner = calls[id(layer)], inside.get(id(layer))
-        operations = sum(inner.multiply_adds if inner else _multiply_adds(layer, node) for node in nodes)
-        shape = tuple(nodes[0].output_tensors[0].shape[1:])
+        own, inner = calls[id(layer)], inside.get(id(layer))
+        operations = sum(inner.multiply_adds if inner else _multiply_adds(layer, node) for node in own)
+        shape = tuple(own[0].output_tensors[0].shape[1:])
         rows.append(LayerCost(layer.name, type(layer).__name__, shape, layer.count_params(), operations))
     field, stride = last
     return Cost(
@@ -104,10 +105,6 @@ def cost(model: keras.Model) -> Cost:
         stride=(_whole(stride[0]), _whole(stride[1])),
         layers=tuple(rows),
     )
-
-
-def _is_model(layer):
-    return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))
 
 
 def _whole(step):

@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from convcraft.layers import AuxiliaryClassifier, Model, SlidingDense
+from convcraft.layers import Model, SlidingDense
 
 from .costs import window
 from .graphs import nodes, signals, weighs
-from .transfer import classifies
+from .transfer import bypassing_auxiliary, classifies
 
 # as wide and as high as what they are given, or made only to be cut: not what a module puts out
 PASSING = (keras.layers.Dropout, keras.layers.ZeroPadding2D)
@@ -74,7 +74,8 @@ def features(model: keras.Model, levels: Sequence[int] | None = None) -> Model:
         >>> {name: tuple(x.shape) for name, x in pyramid(np.zeros((1, 32, 32, 3))).items()}
         {'P1': (1, 16, 16, 32), 'P2': (1, 8, 8, 64)}
     """
-    model = _shared(model)
+    # an auxiliary classifier's loss would have no labels here
+    model = bypassing_auxiliary(model, clone_function=lambda layer: layer)
     maps = {level.level: tensor for level, tensor in _maps(model)}
     wanted = list(maps) if levels is None else [levels] if isinstance(levels, int) else list(levels)
     if not wanted or any(level not in maps for level in wanted):
@@ -121,17 +122,6 @@ def embed(model: keras.Model, images: Any, batch_size: int = 32) -> np.ndarray:
         return np.zeros((0, x.shape[-1]), "float32")
     vectors = keras.Model(model.input, x).predict(images, batch_size=batch_size, verbose=0)
     return np.asarray(vectors).astype("float32")
-
-
-def _shared(model):
-    """The same layers without auxiliary classifiers, whose loss would have no labels here."""
-    if not any(isinstance(layer, AuxiliaryClassifier) for layer in model.layers):
-        return model
-
-    def call(layer, *args, **kwargs):
-        return args[0] if isinstance(layer, AuxiliaryClassifier) else layer(*args, **kwargs)
-
-    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
 
 def _seen_by_classifier(model):

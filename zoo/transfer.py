@@ -1,10 +1,13 @@
 """From one set of classes to another."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from convcraft.layers import AuxiliaryClassifier, ClassNames, Model, as_model
+
+from .graphs import nodes
 
 
 def without_auxiliary(model: keras.Model) -> Model:
@@ -24,16 +27,22 @@ def without_auxiliary(model: keras.Model) -> Model:
         >>> len(trained.weights) - len(without_auxiliary(trained).weights)
         18
     """
+    bare = bypassing_auxiliary(model)
+    if bare is not model:
+        for layer in bare.layers[1:]:  # Keras gives the input another name
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    return as_model(bare)
+
+
+def bypassing_auxiliary(model: keras.Model, **options: Any) -> keras.Model:
+    """`keras.models.clone_model` without the auxiliary classifiers; a model that has none is returned as it is."""
     if not any(isinstance(layer, AuxiliaryClassifier) for layer in model.layers):
-        return as_model(model)
+        return model
 
     def call(layer, *args, **kwargs):
         return args[0] if isinstance(layer, AuxiliaryClassifier) else layer(*args, **kwargs)
 
-    bare = as_model(keras.models.clone_model(model, call_function=call))
-    for layer in bare.layers[1:]:  # Keras gives the input another name
-        layer.set_weights(model.get_layer(layer.name).get_weights())
-    return bare
+    return keras.models.clone_model(model, call_function=call, **options)
 
 
 def replace_head(model: keras.Model, classes: int | Sequence[str]) -> Model:
@@ -68,13 +77,11 @@ def replace_head(model: keras.Model, classes: int | Sequence[str]) -> Model:
     labels = [str(number) for number in range(classes)] if isinstance(classes, int) else list(classes)
     renewed = {layer.name: _renewed(layer, labels) for layer in model.layers[first:]}
     tensors: dict[int, object] = {}  # id of an old layer's output: the new one's
-    graph = getattr(model, "_functional", None) or model
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            if node.operation.name in renewed:
-                inputs = [tensors.get(id(tensor), tensor) for tensor in node.input_tensors]
-                x = renewed[node.operation.name](inputs[0] if len(inputs) == 1 else inputs)
-                tensors[id(node.output_tensors[0])] = x
+    for node in nodes(model):
+        if node.operation.name in renewed:
+            inputs = [tensors.get(id(tensor), tensor) for tensor in node.input_tensors]
+            x = renewed[node.operation.name](inputs[0] if len(inputs) == 1 else inputs)
+            tensors[id(node.output_tensors[0])] = x
     return without_auxiliary(Model(model.input, tensors[id(model.output)], name=model.name))
 
 
