@@ -1,7 +1,8 @@
 """What each recipe's network costs and how good it gets: README's table and its picture, made from finished runs.
 
     python benchmarks/recipes.py add RUN …    measures speed and memory of each run's model.keras, and keeps a row
-    python benchmarks/recipes.py draw         writes README's table, and docs/pictures/recipes.svg, from the rows
+    python benchmarks/recipes.py draw         writes README's table, and docs/pictures/recipes.svg, from the rows; and
+                                              the table of docs/weights.md from the cards in zoo/pretrained
 
 The rows are in benchmarks/results/recipes.csv; one for each recipe, data set, number of epochs and width.
 """
@@ -18,7 +19,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 ROWS = pathlib.Path(__file__).with_name("results") / "recipes.csv"
 README = ROOT / "README.md"
 PICTURE = ROOT / "docs" / "pictures" / "recipes.svg"
-BEGIN, END = "<!-- recipes: begin, by benchmarks/recipes.py -->", "<!-- recipes: end -->"
+WEIGHTS = ROOT / "docs" / "weights.md"
 HEADER = [
     "recipe",
     "options",
@@ -38,6 +39,7 @@ HEADER = [
     "hardware",
     "commit",
 ]
+UNNAMED = ("--data", "--strategy", "--seeds")  # options that a row says otherwise, or that change nothing
 # run in a process of its own, whose memory is that of this model; what TensorFlow takes by itself is subtracted
 PROBE = """
 import json, resource, sys, time
@@ -73,8 +75,10 @@ def add(run: pathlib.Path) -> dict[str, Any]:
     low, high = test.get("accuracy_interval") or wilson(test["accuracy"], test["n"])
     probe = [sys.executable, "-c", PROBE, str(run / "model.keras"), json.dumps(config["data"]["image_shape"])]
     speed, memory = json.loads(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
+    if config["config"]["smoke"]:
+        raise ValueError(f"{run} is a smoke run, which measures nothing.")
     said = config["command"].split()[3:]
-    options = " ".join(word for pair in zip(said[::2], said[1::2]) if pair[0] != "--data" for word in pair)  # noqa: B905
+    options = " ".join(word for pair in zip(said[::2], said[1::2]) if pair[0] not in UNNAMED for word in pair)  # noqa: B905
     return {
         "recipe": config["recipe"],
         "options": options,
@@ -139,11 +143,24 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def into_readme(text: str) -> str:
-    """README with the table of now between its marks."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+def between(text: str, mark: str, content: str) -> str:
+    """A document with `content` of now between its two comments of this mark."""
+    begin, end = f"<!-- {mark}: begin, by benchmarks/recipes.py -->", f"<!-- {mark}: end -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"Expected {begin} and {end} in the document.")
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def documents() -> dict[pathlib.Path, str]:
+    """The documents with their tables of now."""
+    from convcraft.training import pretrained_card
+
+    return {
+        README: between(README.read_text(encoding="utf-8"), "recipes", table()),
+        WEIGHTS: between(WEIGHTS.read_text(encoding="utf-8"), "weights", pretrained_card.table("../zoo/pretrained")),
+    }
 
 
 def draw() -> None:
@@ -187,7 +204,8 @@ def main() -> None:
         write([*kept, row])
         print(row)
     if chosen.action == "draw":
-        README.write_text(into_readme(README.read_text(encoding="utf-8")), encoding="utf-8")
+        for path, text in documents().items():
+            path.write_text(text, encoding="utf-8")
         draw()
 
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -163,3 +164,10 @@ def test_readme_shows_the_three_ways():
     assert len([block for block in RUN if not block.skip]) >= 3
     picture = re.search(r"!\[[^\]]+\]\(docs/[^)]+\.png\)", (ROOT / "README.md").read_text("utf-8"))
     assert picture, "a picture of the report"
+
+
+def test_tables_are_those_of_the_measurements():
+    """As `python benchmarks/recipes.py draw` makes them, from benchmarks/results and the package's cards."""
+    documents = runpy.run_path(str(ROOT / "benchmarks" / "recipes.py"))["documents"]
+    for path, text in documents().items():
+        assert path.read_text("utf-8") == text, f"python benchmarks/recipes.py draw makes another table in {path.name}"

@@ -70,6 +70,27 @@ def accuracy(card: dict[str, Any]) -> str:
     return f"{100 * test['accuracy']:.2f} % ({100 * test['low']:.2f} to {100 * test['high']:.2f})"
 
 
+def table(folder: str) -> str:
+    """All cards as a Markdown table; `folder` is the way to `zoo/pretrained` from where it will stand."""
+    lines = [
+        "| weights | accuracy (95 %) | parameters | multiply-adds | file | trained |",
+        "|---|--:|--:|--:|--:|---|",
+    ]
+    for card in sorted(shipped.cards(), key=lambda card: (card["data"]["name"], -card["test"]["accuracy"])):
+        name, how = f"{card['model']}:{card['weights']}", card["training"]
+        width = f", width {card['design']['width']}" if "width" in card["design"] else ""
+        cells = [
+            f"[`{name}`]({folder}/{shipped.stem(card)}.md){width}",
+            accuracy(card),
+            f"{card['parameters']:,}",
+            large(card["multiply_adds"]),
+            f"{card['bytes'] / 1e6:.1f} MB",
+            f"{how['epochs']} epochs, {duration(3600 * how['hours'])}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def markdown(card: dict[str, Any]) -> str:
     """A card as Markdown, made from its twin alone."""
     title, description, source, terms, caveat = DATA[card["data"]["name"]]
