@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/recipes.md"
 BEGIN, END = "<!-- {} by docs/recipes.py -->", "<!-- end of {} -->"
 
-# Why a recipe uses a layer. Those that every model has (`Model`, `ClassNames`) are left out.
+# Why a recipe uses a layer, where the layer's own first line does not say it.
 WHY = {
     "AuxiliaryClassifier": "trains the first half where gradients are weak, and is gone at inference",
     "BootstrappedCrossentropy": "trusts its own prediction where labels are wrong; smooths labels",
@@ -42,9 +42,17 @@ WHY = {
     "SlidingDense": "a dense layer that also takes larger images",
     "Whitening": "a first layer without correlations between neighbouring pixels",
 }
-COMMON = {"Model", "ClassNames", "BatchNormalization"}
+COMMON = {"Model", "ClassNames", "BatchNormalization"}  # every model has them
 # What a recipe names by a string or gets by an option
 SAID = {'"fancy_pca"': "FancyPCA", '"onecycle"': "OneCycle", "label_smoothing=": "BootstrappedCrossentropy"}
+
+
+def why(layer: str) -> str:
+    """Why it is there."""
+    from convcraft import catalog
+
+    said = catalog.entries("layer").get(layer, "")
+    return WHY.get(layer) or said[:1].lower() + said[1:].rstrip(".")
 
 
 def recipes() -> list[str]:
@@ -70,7 +78,8 @@ def named_layers(name: str) -> set[str]:
     text = (ROOT / f"recipes/{name}.py").read_text(encoding="utf-8")
     uses = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute))
     found = {node.attr for node in uses if isinstance(node.value, ast.Name) and node.value.id == "layers"}
-    return (found | {layer for said, layer in SAID.items() if said in text}) & set(WHY)
+    classes = {name for name in found if name[:1].isupper()}
+    return (classes | {layer for said, layer in SAID.items() if said in text}) - COMMON
 
 
 def model_of(name: str):
@@ -116,7 +125,7 @@ def tables() -> dict[str, str]:
     rows = []
     for layer in sorted(set().union(*(found for found, _ in used.values())), key=str.lower):
         where = ", ".join(f"`{name}`" for name, (found, _) in used.items() if layer in found)
-        rows.append(f"| `{layer}` | {WHY[layer]} | {where} |")
+        rows.append(f"| `{layer}` | {why(layer)} | {where} |")
     by_layer = ["| layer | why it is there | in the recipes |", "|---|---|---|", *rows]
     return {"table of recipes": "\n".join(by_recipe), "table of layers": "\n".join(by_layer)}
 
