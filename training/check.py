@@ -29,6 +29,9 @@ def fits(model: keras.Model, data: Data) -> None:
             f"{model.name} expects images of {_shape(expected)}, the data are {_shape(found)}. "
             "Build it with input_shape=data.image_shape."
         )
+    if (len(model.output_shape) == 4) != data.masks:
+        gives, have = ("each image", "each pixel") if data.masks else ("each pixel", "each image")
+        raise ValueError(f"{model.name} gives {gives} a class, the data have one for {have}.")
     outputs, classes = model.output_shape[-1], len(data.class_names)
     if outputs != classes:
         raise ValueError(

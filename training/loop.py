@@ -131,28 +131,32 @@ def _finish(one: Run, brief: bool) -> dict[str, Any]:
     metrics = rundir.read_json(one.directory / "metrics.json")
     page = report.write(one.directory)
     card.write(one.directory)
-    test = metrics["test"]
-    right = round(test["accuracy"] * test["n"])
     here = one.directory.is_relative_to(pathlib.Path.cwd())
     directory = shlex.quote(str(one.directory.relative_to(pathlib.Path.cwd()) if here else one.directory))
     print(
-        f"\nTest accuracy {100 * test['accuracy']:.2f} % ({right} of {test['n']}), measured on the saved file, "
-        f"reloaded. Trained in {duration(seconds)}.",
+        f"\nTest {_result(metrics['test'])}, measured on the saved file, reloaded. Trained in {duration(seconds)}.",
         flush=True,
     )
     if brief:
         return metrics
     print(
-        f"\n  the report    {page}\n"
-        f"  the model     {one.directory / 'model.keras'}\n"
-        "\nTry next:\n"
-        f"  convcraft predict {directory} PICTURE …",
+        f"\n  the report    {page}\n  the model     {one.directory / 'model.keras'}\n\nTry next:",
         flush=True,
     )
+    if "mean_iou" not in metrics["test"]:
+        print(f"  convcraft predict {directory} PICTURE …")
     if one.recipe in catalog.entries("recipe"):
         print(f"  convcraft copy {one.recipe} my.py && python my.py --help")
     print("  convcraft list", flush=True)
     return metrics
+
+
+def _result(test: dict[str, Any]) -> str:
+    if "mean_iou" in test:
+        pixels = f"{100 * test['accuracy']:.2f} % of the pixels"
+        return f"mean IoU {100 * test['mean_iou']:.2f} % ({pixels}, {test['n']} images)"
+    right = round(test["accuracy"] * test["n"])
+    return f"accuracy {100 * test['accuracy']:.2f} % ({right} of {test['n']})"
 
 
 def child_environment() -> dict[str, str]:

@@ -60,6 +60,7 @@ class Run:
         self.epochs = 1 if config.smoke else config.epochs
         self.began = time.monotonic()
         self.earlier = 0.0
+        self.parts: list[Run] = []
         self.model: keras.Model | None = None
         self.metrics: dict[str, Any] | None = None
 
@@ -73,7 +74,45 @@ class Run:
 
     def seconds(self) -> float:
         """How long this run has taken, earlier starts included as far as their last checkpoint."""
-        return self.earlier + time.monotonic() - self.began
+        earlier = self.earlier + sum(part.earlier for part in self.parts)
+        return earlier + time.monotonic() - self.began
+
+    def part(self, name: str) -> "Run":
+        """A run within this one, for a recipe that trains several models: `part.fit` resumes by itself.
+
+        The first model is the run's own, `run.fit`, whose curves the report shows; in the end `run.save` says what
+        becomes of all of them.
+
+        Args:
+            name: of its directory, within the run's.
+
+        Raises:
+            ValueError: with several workers, of which only the first would find the part's checkpoint.
+        """
+        if os.environ.get("TF_CONFIG"):
+            raise ValueError("Expected a single worker where a run has parts, received TF_CONFIG.")
+        made = Run(self.directory / name, self.config, self.recipe, self.command, self.strategy)
+        self.parts.append(made)
+        return made
+
+    def save(self, model: keras.Model) -> keras.Model:
+        """Makes `model` the run's in place of the one that was trained: it is saved, measured and reported.
+
+        For what is made of trained models, such as an `Ensemble`. Call it after `fit`, each time: it is quick.
+
+        Args:
+            model: of the same images and classes.
+
+        Returns:
+            The model.
+        """
+        if self.chief:
+            described = rundir.read_json(self.directory / "config.json")
+            described["model"] = _describe_model(model, described["data"]["image_shape"])
+            rundir.write_json(self.directory / "config.json", described)
+            save_model(model, self.directory / "model.keras")
+        self.model = model
+        return model
 
     def fit(self, model: keras.Model, data: Data, callbacks: Sequence[keras.callbacks.Callback] = ()) -> keras.Model:
         """Trains `model` on the training images, from where an earlier start of this run stopped.
@@ -165,7 +204,6 @@ class Run:
         """Writes config.json: recipe, options, model and data."""
         if not self.chief:
             return
-        spent = zoo.cost(check.sized(model, data.image_shape))
         rundir.write_json(
             self.directory / "config.json",
             {
@@ -173,12 +211,7 @@ class Run:
                 "convcraft": convcraft.__version__,
                 "command": self.command,
                 "config": dataclasses.asdict(self.config),
-                "model": {
-                    "name": model.name,
-                    "parameters": model.count_params(),
-                    "trainable": spent.trainable,
-                    "multiply_adds": spent.multiply_adds,
-                },
+                "model": _describe_model(model, data.image_shape),
                 "data": {
                     "name": self.config.data,
                     "sha256": data.sha256,
@@ -199,6 +232,16 @@ def _unaveraged(model: keras.Model) -> Iterator[None]:
         yield
     finally:
         del optimizer.finalize_variable_values
+
+
+def _describe_model(model: keras.Model, shape: Sequence[int]) -> dict[str, Any]:
+    spent = zoo.cost(check.sized(model, tuple(shape)))
+    return {
+        "name": model.name,
+        "parameters": model.count_params(),
+        "trainable": spent.trainable,
+        "multiply_adds": spent.multiply_adds,
+    }
 
 
 def save_model(model: keras.Model, path: pathlib.Path) -> None:

@@ -38,6 +38,7 @@ class Data:
         sources: random access by split; empty for the user's own tf.data.
         augment: of the training images.
         mix: of training images and labels; labels are one-hot in all feeds then, and integers in `arrays`.
+        alternate_flip: whether each training image is mirrored in every other epoch; see `Feed`.
         streams: the user's own tf.data by split; empty for everything else.
     """
 
@@ -51,6 +52,7 @@ class Data:
     sources: dict[str, Source]
     augment: Augment | None = None
     mix: Any | None = None
+    alternate_flip: bool = False
     streams: dict[str, Stream] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -93,8 +95,20 @@ class Data:
         if self.streams:
             return self.streams[split].feed(options.get("multiple_of", 1))
         shuffle = options.setdefault("shuffle", split == "train")
-        options = {"seed": self.seed, "augment": self.augment if shuffle else None, "mix": self.mix, **options}
+        flip = self.alternate_flip and shuffle
+        ours = {
+            "seed": self.seed,
+            "augment": self.augment if shuffle else None,
+            "mix": self.mix,
+            "alternate_flip": flip,
+        }
+        options = {**ours, **options}
         return Feed(self.sources[split], options.pop("batch_size", self.batch_size), **options)
+
+    @property
+    def masks(self) -> bool:
+        """Whether each pixel has a label, and not each image."""
+        return any(part.labels.ndim == 3 for part in self.sources.values())
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Returns all images (float32, n x h x w x c) and labels (int32, n) of a split, in order."""
@@ -113,6 +127,7 @@ def load(
     seed: int = 0,
     augment: Augment | Any | None = None,
     mix: bool = False,
+    alternate_flip: bool = False,
     channels: int | None = None,
 ) -> Data:
     """Loads a data set.
@@ -143,6 +158,7 @@ def load(
             `(float32 images [n, h, w, c], int32 seeds [n]) -> images`.
         mix: whether to mix training images and their labels by MixUp and CutMix (`layers.MixUpCutMix`). Labels are
             one-hot then, those of validation too: compile with `keras.losses.CategoricalCrossentropy`.
+        alternate_flip: whether to mirror each training image left and right in every other epoch; see `Feed`.
         channels: 1 or 3 to convert; None: grey stays grey, a mixed folder becomes RGB.
 
     Raises:
@@ -165,6 +181,8 @@ def load(
     augment = augmentation(augment)
     datasets = streams.by_split(source)
     if datasets:
+        if alternate_flip:
+            raise ValueError("Expected alternate_flip=False with your own tf.data, received True: mirror it by .map.")
         if mix:
             raise ValueError(
                 "Expected mix=False with your own tf.data, received True: apply layers.MixUpCutMix by .map."
@@ -180,7 +198,7 @@ def load(
     report = Report(name, counts, shape, dict(loaded.sizes), loaded.notes, dict(loaded.conversions), loaded.unreadable)
     mixer = _mixer(len(loaded.class_names), seed) if mix else None
     names, parts = loaded.class_names, loaded.sources
-    return Data(names, counts, shape, report, loaded.sha256, batch_size, seed, parts, augment, mixer)
+    return Data(names, counts, shape, report, loaded.sha256, batch_size, seed, parts, augment, mixer, alternate_flip)
 
 
 def check_fits(data: Data, stride: int, name: str) -> None:

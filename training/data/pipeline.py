@@ -21,6 +21,9 @@ Augment = Callable[[Any, Any], Any]
 MIXING = 0x2545F491
 """Tells the draw that mixes a batch from the one that changes its first image."""
 
+SIDES = 2**40
+"""Stands for the epoch in the draw of the side that `alternate_flip` begins with: no run comes so far."""
+
 MEMORY_LIMIT = 2**30
 """Bytes of decoded images that are kept in memory; a larger set is decoded, or resized, batch by batch."""
 
@@ -156,6 +159,9 @@ class Feed:
             graph, elsewhere to NumPy batches. Or what `augmentation` makes one of.
         mix: a `layers.MixUpCutMix`: mixes the images of a training batch and their labels; evaluation's labels become
             one-hot. A batch's draw follows (seed, epoch, step).
+        alternate_flip: mirror each training image left and right in every other epoch, so that two epochs show both
+            sides of every image, where a coin shows half of the images the same side twice. Which side comes first
+            is drawn for each image from (seed, index). Masks are mirrored alike.
         multiple_of: number of replicas. In evaluation, the last batch is padded to a multiple by its row 0,
             and every batch carries float32 weights: 1, and 0 for padding.
         auto_epoch: advance `epoch` with every pass, for a feed whose epoch nobody sets.
@@ -181,6 +187,7 @@ class Feed:
         seed: int = 0,
         augment: Augment | Any | None = None,
         mix: Any | None = None,
+        alternate_flip: bool = False,
         multiple_of: int = 1,
         auto_epoch: bool = False,
     ):
@@ -196,6 +203,7 @@ class Feed:
         self.seed = seed
         self.augment = augmentation(augment)
         self.mix = mix
+        self.alternate_flip = alternate_flip
         self.multiple_of = multiple_of
         self.auto_epoch = auto_epoch
         self.weighted = multiple_of > 1 and not shuffle
@@ -234,7 +242,7 @@ class Feed:
     def _batch(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, ...]:
         real = len(indices)
         indices = self._pad(indices)
-        images, labels = self.source.batch(indices)
+        images, labels = self._read(indices, epoch)
         if self.augment is not None:
             images = _numpy(self.augment(images, image_seeds(self.seed, epoch, indices)))
         if self.mix is not None:
@@ -243,6 +251,15 @@ class Feed:
         if not self.weighted:
             return images, labels
         return images, labels, (np.arange(len(indices)) < real).astype(np.float32)
+
+    def _read(self, indices: np.ndarray, epoch: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = self.source.batch(indices)
+        if self.alternate_flip:
+            turned = (image_seeds(self.seed, SIDES, indices) + int(epoch)) % 2 == 1
+            images[turned] = images[turned][:, :, ::-1]
+            if labels.ndim > 1:
+                labels[turned] = labels[turned][:, :, ::-1]
+        return images, labels
 
     def _mixed(self, images: Any, labels: Any, seeds: Any) -> tuple[Any, Any]:
         if not self.shuffle:
@@ -269,12 +286,12 @@ class Feed:
             for real in self.indices(epoch)[start:]:
                 indices = self._pad(real)
                 weights = (np.arange(len(indices)) < len(real)).astype(np.float32)
-                yield indices, image_seeds(self.seed, epoch, indices), weights
+                yield indices, image_seeds(self.seed, epoch, indices), weights, epoch
 
-        def load(indices, seeds, weights):
-            images, labels = tf.numpy_function(self.source.batch, [indices], [tf.float32, tf.int32], stateful=False)
+        def load(indices, seeds, weights, epoch):
+            images, labels = tf.numpy_function(self._read, [indices, epoch], [tf.float32, tf.int32], stateful=False)
             images = tf.ensure_shape(images, shape)
-            labels = tf.ensure_shape(labels, shape[:1])
+            labels = tf.ensure_shape(labels, (shape[0], *self.source.labels.shape[1:]))
             if self.augment is not None:
                 images = tf.ensure_shape(self.augment(images, seeds), shape)
             if self.mix is not None:
@@ -283,7 +300,8 @@ class Feed:
             return (images, labels, weights) if self.weighted else (images, labels)
 
         vector = [tf.TensorSpec(shape[:1], dtype) for dtype in (tf.int64, tf.int32, tf.float32)]
-        dataset = tf.data.Dataset.from_generator(index_batches, output_signature=tuple(vector))
+        signature = (*vector, tf.TensorSpec((), tf.int64))
+        dataset = tf.data.Dataset.from_generator(index_batches, output_signature=signature)
         dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(self.steps - start))
         options = tf.data.Options()

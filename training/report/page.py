@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..rundir import write_atomically
-from . import several
+from . import masks, several
 from .format import (
     duration,
     integer,
@@ -99,7 +99,8 @@ def _single(record: Record) -> dict[str, str]:
     return {
         "Curves": learning(record),
         "Confusion": confusion(record),
-        "Classes": classes(record),
+        "Classes": masks.classes(record) if record.scenes else classes(record),
+        "Scenes": masks.scenes(record),
         "Mistakes": mistakes(record),
         "Calibration": certainty(record),
         "Data": data(record),

@@ -123,7 +123,7 @@ def _shot(predictions: Predictions, names: list[str], i: int) -> str:
     actual, answer = predictions.labels[row], predictions.predicted[row]
     probability, loss = predictions.probabilities[row, answer], predictions.loss[row]
     place = integer(predictions.numbers[row])
-    source, tiny = _data_uri(predictions.images[i])
+    source, tiny = data_uri(predictions.images[i])
     alt = f"Image {place}: {names[actual]}, predicted {names[answer]}"
     least = "≥ " if predictions.probabilities[row, actual] < LEAST_PROBABILITY else ""
     rows = {
@@ -138,7 +138,7 @@ def _shot(predictions: Predictions, names: list[str], i: int) -> str:
     return f"<li><figure>{image}<figcaption><dl>{caption}</dl></figcaption></figure></li>"
 
 
-def _data_uri(pixels: np.ndarray) -> tuple[str, bool]:
+def data_uri(pixels: np.ndarray) -> tuple[str, bool]:
     """The picture as a PNG in the page, and whether it is so small that its pixels stay sharp squares."""
     if pixels.shape[-1] not in (1, 3, 4):
         pixels = pixels[..., :1]

@@ -47,6 +47,18 @@ class Predictions:
         return np.bincount(self.labels * k + self.predicted, minlength=k * k).reshape(k, k)
 
 
+@dataclass(frozen=True)
+class Scenes:
+    """What was found in images whose pixels have labels; the worst images, masks and answers."""
+
+    confusion: np.ndarray  # (k, k): pixels, actual classes down, predicted across
+    shares: np.ndarray  # (n,): of each image's pixels, those that are right
+    numbers: np.ndarray  # (m,): each shown image's place among all
+    images: np.ndarray  # (m, h, w, c), uint8
+    truth: np.ndarray  # (m, h, w)
+    answer: np.ndarray  # (m, h, w)
+
+
 @dataclass
 class Record:
     """A run directory's files; what is absent is empty or None."""
@@ -57,6 +69,7 @@ class Record:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     predictions: Predictions | None = None
+    scenes: Scenes | None = None
     notes: list[str] = field(default_factory=list)  # what the reader should know of missing or odd files
     parts: dict[int, "Record"] = field(default_factory=dict)  # by seed, where there were several
 
@@ -75,6 +88,7 @@ class Record:
         """A name for every class, its number where the run has none."""
         names = [str(item) for item in (self.config.get("data") or {}).get("classes") or []]
         k = self.predictions.probabilities.shape[1] if self.predictions else len(names)
+        k = len(self.scenes.confusion) if self.scenes else k
         return names if len(names) == k else [*names[:k], *map(str, range(len(names), k))]
 
 
@@ -128,6 +142,10 @@ def _read_predictions(path: Path, record: Record) -> None:
     try:
         with np.load(path) as file:
             arrays = {key: file[key] for key in file.files}
+        if "confusion" in arrays:
+            keys = ("confusion", "shares", "index", "images", "truth", "answer")
+            record.scenes = Scenes(*(arrays[key] for key in keys))
+            return
         labels, probabilities = arrays["labels"], arrays["probabilities"]
         if probabilities.ndim != 2 or probabilities.shape[1] < 2 or labels.shape != probabilities.shape[:1]:
             raise ValueError(f"labels of shape {labels.shape}, probabilities of shape {probabilities.shape}")

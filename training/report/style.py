@@ -183,6 +183,13 @@ border-radius:.25rem}
 font-variant-numeric:tabular-nums}
 .shots dl{display:grid;grid-template-columns:auto 1fr;gap:0 .6rem;margin:0}
 .shots dd{margin:0;color:var(--ink);min-width:0;max-height:4.5em;overflow:hidden}
+.scenes{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,17rem),1fr));gap:1.25rem 2rem;
+margin:1rem 0 0;padding:0;list-style:none}
+.scenes img{display:block;width:100%;aspect-ratio:1;object-fit:contain;background:var(--panel)}
+.scenes img.tiny{image-rendering:pixelated}
+.scenes figcaption{font-size:.8125rem;margin-top:.35rem}
+.triple{display:grid;grid-template-columns:repeat(3,1fr);gap:.25rem}
+.swatch{display:inline-block;width:.8em;height:.8em;border-radius:.15em;vertical-align:-.05em}
 footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--rule);font-size:.875rem;color:var(--muted)}
 @media screen and (max-width:40rem){
 section{margin-top:2.5rem;padding-top:1.5rem}
