@@ -1,26 +1,29 @@
 """Every recipe: copied out of the package, it runs; what its docstring promises is there."""
 
 import json
-import pathlib
 import subprocess
 import sys
 
 import pytest
 from harness import environment
 
-from convcraft import catalog, recipes
+from convcraft import catalog, copying
 
-NAMES = list(catalog.entries("recipe"))
+# each is a process of its own, and that of its evaluation: a quarter to half a minute. One stands for them in the
+# normal run; `pytest -m slow tests/recipes` copies and runs them all
+NAMES = [
+    name if name == "squeezenet_digits" else pytest.param(name, marks=pytest.mark.slow)
+    for name in catalog.entries("recipe")
+]
 FILES = "config.json recipe.py history.jsonl metrics.json checkpoint model.keras report.html card.md predictions.npz"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_copy_runs_in_another_folder(name, tmp_path):
     """In a fresh process, without data, for a few steps."""
-    source = pathlib.Path(recipes.__file__).parent / f"{name}.py"
-    (tmp_path / "mine.py").write_text(source.read_text())
+    (tmp_path / "mine.py").write_text(copying.written(name, "mine.py"), encoding="utf-8")
     command = [sys.executable, "mine.py", "--smoke", "--strategy", "none"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     run = tmp_path / "runs" / "mine"
     assert set(FILES.split()) <= {path.name for path in run.iterdir()}
