@@ -33,7 +33,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
         wanted = ("train", "val", "test") if options.all else ("val", "test")
         splits = evaluate.on_data(sources.load(source), options.data, wanted, options.image_size)
     for split, numbers in splits.items():
-        print(f"{split:<5} accuracy {numbers['accuracy']:.4f}  loss {numbers['loss']:.4f}  n {numbers['n']}")
+        print(f"{split:<5} {_measures(numbers)}")
 
 
 def predict_command(options: argparse.Namespace) -> int:
@@ -113,6 +113,17 @@ def export_command(options: argparse.Namespace) -> None:
         beside = target / "classes.txt" if target.is_dir() else target.with_name(f"{target.name}.classes.txt")
         beside.write_text("\n".join(names) + "\n", encoding="utf-8")
         print(f"{beside}: the names of its {len(names)} outputs.")
+
+
+def _measures(numbers: dict[str, Any]) -> str:
+    """What was measured, in one line; with its standard deviation where several seeds were."""
+    parts = []
+    for name, value in numbers.items():
+        if isinstance(value, float) and not name.endswith("_std"):
+            spread = f" ± {numbers[f'{name}_std']:.4f}" if f"{name}_std" in numbers else ""
+            parts.append(f"{name} {value:.4f}{spread}")
+    seeds = f" ({len(numbers['seeds'])} seeds)" if "seeds" in numbers else ""
+    return "  ".join([*parts, f"n {numbers['n']}{seeds}"])
 
 
 def picture_files(names: list[str]) -> list[pathlib.Path]:
