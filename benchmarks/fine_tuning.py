@@ -24,9 +24,8 @@ SETS = {
     "bccd_20": ("bccd", 20),
     "bccd_half": ("bccd", 0.5),
 }
-COLUMNS = (
-    "set weights policy used seed train test image_size accuracy balanced_accuracy seconds load cores keras convcraft"
-).split()
+COLUMNS = ["set", "weights", "policy", "used", "seed", "train", "test", "image_size", "accuracy", "balanced_accuracy"]
+COLUMNS += ["seconds", "load", "cores", "keras", "convcraft"]
 
 
 def table(folder: pathlib.Path, share: float, seed: int, target: pathlib.Path) -> pathlib.Path:
@@ -57,7 +56,7 @@ def measure(name: str, weights: str, policy: str, seed: int, target: pathlib.Pat
     began = time.monotonic()
     size = training.suggest_size(weights, str(home))
     data = training.data.load(source, size=size, validation=0, seed=seed, channels=3)
-    tuned = training.fine_tune(weights, data, policy=policy, seed=seed, data=folder)
+    tuned = training.fine_tune(weights, data, policy=policy, seed=seed)
     seconds = time.monotonic() - began
     return {
         "set": name,

@@ -15,7 +15,7 @@ def fine_tune_command(options: argparse.Namespace) -> None:
     """Runs the recipe `finetune_folder`; its options stand behind FOLDER."""
     words = list(options.options)
     if not {"-h", "--help"} & set(words):
-        _check(options.model, options.data, words)
+        _check(options.model, words)
     import_keras()
     from convcraft.training import loop
 
@@ -25,10 +25,8 @@ def fine_tune_command(options: argparse.Namespace) -> None:
     loop.execute(module, config, command=f"convcraft train {RECIPE}")
 
 
-def _check(model: str, data: str, words: list[str]) -> None:
+def _check(model: str, words: list[str]) -> None:
     """What can be refused without Keras."""
-    if data.startswith("-"):
-        raise ValueError(f"Expected a folder after {model}, received {data!r}. See `{COMMAND} --help`.")
     scratch = "scratch" in [value for word, value in zip(words, words[1:], strict=False) if word == "--policy"]
     scratch = scratch or "--policy=scratch" in words
     named = model.partition(":")[0]

@@ -13,7 +13,7 @@ from .data import Data
 from .optimize import innermost
 from .restoring import unchanged
 
-SMOOTHING = 0.9  # of the loss, over steps
+WINDOW = 0.05  # of the steps, over which the loss is smoothed: it lags by so much
 BROKEN = 4.0  # times the best loss: nothing is learned beyond that
 
 
@@ -27,7 +27,7 @@ class LearningRates:
         suggestions: name of a rule to its rate: "steep" where the loss falls fastest, "valley" in the middle of its
             longest fall, "minimum/10" a tenth of where it is least.
         min_lr: where the loss begins to fall.
-        max_lr: the largest rate at which training still goes well: a good peak for a cycle.
+        max_lr: a quarter of where the loss is least: a good peak for a cycle.
     """
 
     rates: np.ndarray
@@ -118,7 +118,7 @@ def find_lr(
     trial.compile(_copied(optimizer, start), loss, jit_compile=getattr(model, "jit_compile", None) or False)
     rates = np.geomspace(start, stop, steps)
     found: list[float] = []
-    average = 0.0
+    average, smoothing = 0.0, max(0.0, 1 - 1 / (WINDOW * steps))
     with unchanged(trial):
         batches = _endless(data)
         for step, rate in enumerate(rates):
@@ -127,8 +127,8 @@ def find_lr(
             value = float(trial.train_on_batch(x, y))
             if not np.isfinite(value):
                 break
-            average = SMOOTHING * average + (1 - SMOOTHING) * value
-            found.append(average / (1 - SMOOTHING ** (step + 1)))
+            average = smoothing * average + (1 - smoothing) * value
+            found.append(average / (1 - smoothing ** (step + 1)))
             if step > steps // 10 and found[-1] > BROKEN * min(found):
                 break
     if len(found) < 5:
@@ -154,7 +154,7 @@ def _judged(rates: np.ndarray, losses: np.ndarray) -> LearningRates:
         losses,
         {name: float(rate) for name, rate in suggestions.items()},
         float(rates[begun]),
-        float(max(rates[begun], rates[lowest] / 3)),
+        float(max(rates[begun], rates[lowest] / 4)),
     )
 
 
@@ -167,9 +167,10 @@ def _copied(optimizer: Any, rate: float) -> keras.optimizers.Optimizer:
         place = place["optimizer" if "optimizer" in place else "inner_optimizer"]["config"]
     place["learning_rate"] = rate
     copy = type(optimizer).from_config(config)
-    excluded = getattr(innermost(optimizer), "_exclude_from_weight_decay_pattern", None)
-    if excluded:
-        innermost(copy).exclude_from_weight_decay(var_names=sorted(excluded))
+    # names and patterns of what does not decay are no part of an optimizer's configuration
+    for name in ("_exclude_from_weight_decay_pattern", "_exclude_from_weight_decay"):
+        if hasattr(innermost(optimizer), name):
+            setattr(innermost(copy), name, getattr(innermost(optimizer), name))
     return copy
 
 

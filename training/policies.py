@@ -135,8 +135,8 @@ def thirds(body: Body) -> list[list[keras.layers.Layer]]:
     parts: list[list[keras.layers.Layer]] = [[], [], []]
     seen = 0
     for layer in layers:
-        parts[min(2, 3 * seen // total)].append(layer)
         seen += weighs(layer)
+        parts[3 * max(0, seen - 1) // total].append(layer)  # what follows a convolution belongs to it
     return parts
 
 
@@ -160,6 +160,8 @@ def prepare(model: keras.Model, body: Body, policy: str, rate: float) -> list[Gr
             normalizes = isinstance(layer, keras.layers.BatchNormalization)
             fixed = layer.name == "preprocess" and not layer.trainable
             layer.trainable = bool(factor) and not fixed and not (normalizes and policy != "scratch")
+            if normalizes and policy == "scratch":  # Keras's .99 takes hundreds of steps to forget its first statistics
+                layer.momentum = min(layer.momentum, 0.9)
         named = tuple(layer.name for layer in layers if layer.weights)
         size = sum(layer.count_params() for layer in layers)
         groups.append(Group(name, named, size, rate * factor, factor))

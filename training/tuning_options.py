@@ -30,15 +30,17 @@ class FineTuning(common.Common):
     # at most; fewer where they would show more than --views images, but 3
     epochs: int = 30
     # images shown in all epochs together; 0 for as many as --epochs shows
-    views: int = 6000
+    views: int = 5000
     batch_size: int = 32
     optimizer: str = "adamw"
     # of the head; the plan says what other layers get
-    learning_rate: float = 3e-4
+    learning_rate: float = 5e-4
     schedule: str = "onecycle"
     weight_decay: float = 1e-4
     # of training images: geometric (turns, shifts, zooms, mirrors), light, standard, heavy, modern or none
     augment: str = "geometric"
+    # whether a mirrored image means the same; --no-mirror for text, signs, left and right hands
+    mirror: bool = True
     # crossentropy; bootstrapped or bootstrapped_hard where some labels are wrong
     loss: str = "crossentropy"
     # none, oversample (small classes more often) or weights (their images count more)
@@ -150,6 +152,6 @@ def load_to_fine_tune(config: FineTuning) -> data.Data:
     """
     size = config.image_size or (bodies.SMALLEST if config.smoke else suggest_size(config.model, config.data))
     channels = bodies.documented_shape(config.model)[2]
-    augment = augmentation(config.augment, presets.can_mirror(config.data))
+    augment = augmentation(config.augment, config.mirror and presets.can_mirror(config.data))
     sized = dataclasses.replace(config, image_size=size)
     return presets.load(sized, augment, channels=channels, validation=config.validation)

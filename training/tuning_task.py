@@ -40,7 +40,7 @@ class Task:
         self.config = config
         self.jit = jit
         self.say = say
-        self.mirror = presets.can_mirror(config.data)
+        self.mirror = config.mirror and presets.can_mirror(images.report.name)
         pretrained = config.policy != "scratch" and not config.smoke  # a smoke run downloads nothing
         self.body = bodies.find(
             source, images.image_shape, preprocessing=config.preprocessing or None, pretrained=pretrained
@@ -184,7 +184,14 @@ def expected_seconds(model: keras.Model, images: data.Data, steps: int, few: int
 
     feed = images.feed("train")
     with unchanged(model):
-        model.fit(feed.dataset(), steps_per_epoch=min(few + 1, feed.steps), epochs=1, verbose=0, callbacks=[Clock()])
+        model.fit(
+            feed.dataset(),
+            steps_per_epoch=min(few + 1, feed.steps),
+            epochs=1,
+            verbose=0,
+            shuffle=False,
+            callbacks=[Clock()],
+        )
     model.history = None
     spans = np.diff(times)
     return float(np.median(spans)) * steps if len(spans) else 0.0

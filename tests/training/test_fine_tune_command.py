@@ -1,0 +1,91 @@
+"""`convcraft fine-tune`: a folder in, the directory of a run out, and one line for what is wrong."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from harness import environment
+from PIL import Image
+
+from convcraft import cli
+
+FILES = "config.json recipe.py history.jsonl metrics.json model.keras report.html card.md predictions.npz"
+
+
+def folder(path, per_class=12, size=40):
+    """Red and green photographs, each of a class."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(("green", "red")):
+        (path / name).mkdir(parents=True)
+        for n in range(per_class):
+            image = rng.integers(0, 90, (size, size, 3), "uint8")
+            image[..., 1 - number] += 120
+            Image.fromarray(image).save(path / name / f"{n}.png")
+    return path
+
+
+def convcraft(*words, cwd):
+    command = [sys.executable, "-m", "convcraft", *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file of weights of a small model of the zoo."""
+    from convcraft import zoo
+
+    path = tmp_path_factory.mktemp("weights") / "small.keras"
+    zoo.create("squeezenet_cifar", input_shape=(None, None, 3), design=zoo.Design(width=0.25)).save(path)
+    return path
+
+
+def test_a_folder_becomes_a_run(tmp_path, weights):
+    """One command; then predict, evaluate and report work on what it left."""
+    photographs = folder(tmp_path / "photographs")
+    done = convcraft("fine-tune", weights, photographs, "--policy", "linear", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "Plan: fine-tune" in done.stdout and "frozen" in done.stdout
+    assert set(FILES.split()) <= {path.name for path in (tmp_path / "out").iterdir()}
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["test"]["accuracy"] == 1.0
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["data"]["classes"] == ["green", "red"] and config["config"]["policy"] == "linear"
+    seen = convcraft("predict", "out", photographs / "red" / "3.png", cwd=tmp_path)
+    assert seen.returncode == 0 and "red" in seen.stdout.split("\n")[0], seen.stdout + seen.stderr
+    again = convcraft("fine-tune", weights, photographs, "--policy", "linear", "--output", "out", cwd=tmp_path)
+    assert "is finished" in again.stdout
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, weights):
+    from convcraft import zoo
+
+    photographs = folder(tmp_path / "photographs")
+    options = ["--policy", "auto", "--epochs", "4", "--views", "0", "--learning-rate", "0.002", "--strategy", "none"]
+    whole = convcraft("fine-tune", weights, photographs, *options, "--output", "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    limited = convcraft("fine-tune", weights, photographs, *options, "--output", "part", cwd=tmp_path)
+    assert limited.returncode == 0
+    one, other = (zoo.load_model(tmp_path / name / "model.keras").get_weights() for name in ("whole", "part"))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["squeezenet1_1", "photographs"], "squeezenet1_1:imagenet"),
+        (["squeezenet1_2:imagenet", "photographs"], "Did you mean"),
+        (["no.keras", "photographs"], "no.keras"),
+        (["squeezenet1_1:imagenet", "--policy"], "Expected: FOLDER"),
+        (["squeezenet1_1:imagenet"], "FOLDER"),
+        ([], "MODEL"),
+    ],
+)
+def test_one_line_for_what_is_wrong(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["fine-tune", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1

@@ -1,0 +1,105 @@
+"""The range test finds where training breaks, and leaves everything as it was."""
+
+import keras
+import numpy as np
+import pytest
+
+from convcraft import layers, training
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(64, 4)).astype("float32") * [3, 1, 1, 0.5]
+Y = (X @ [1.0, -2, 0.5, 1]).astype("float32")[:, None]
+
+
+def linear(optimizer="sgd", rate=0.01):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.0), keras.layers.Dense(1, use_bias=False)])
+    kinds = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
+    model.compile(kinds[optimizer](rate), "mse", jit_compile=False)
+    return model
+
+
+def whole():
+    """One batch, of everything: gradient descent without noise."""
+    return [(X, Y)]
+
+
+def test_gradient_descent_breaks_beyond_two_over_the_curvature():
+    """Of a quadratic loss that is where it diverges, whatever the data."""
+    limit = 2 / np.linalg.eigvalsh(2 * X.T @ X / len(X)).max()
+    found = training.find_lr(linear(), whole(), start=limit / 1e4, stop=limit * 1e3, steps=120)
+    assert found.rates[-1] < limit * 1e3, "it stops when training is broken"
+    assert found.rates[np.argmin(found.losses)] > limit / 10
+    assert limit / 100 < found.max_lr < limit * 1.5
+    assert found.min_lr <= found.max_lr
+    assert set(found.suggestions) == {"steep", "valley", "minimum/10"}
+    assert all(limit / 1e4 <= rate < limit * 2 for rate in found.suggestions.values())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_everything_is_as_it_was(optimizer):
+    """A model that was examined trains on as one that was not."""
+    trained = []
+    for examined in (False, True):
+        model = linear(optimizer)
+        model.train_on_batch(X[:32], Y[:32])
+        compiled = model.optimizer
+        if examined:
+            training.find_lr(model, whole(), steps=20)
+        assert model.optimizer is compiled and float(keras.ops.convert_to_numpy(compiled.learning_rate)) == np.float32(
+            0.01
+        )
+        model.train_on_batch(X[32:], Y[32:])
+        trained.append([*model.get_weights(), *(keras.ops.convert_to_numpy(v) for v in model.optimizer.variables)])
+    for one, other in zip(*trained, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_random_state_is_as_it_was():
+    draws = []
+    for examined in (False, True):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5, seed=3), keras.layers.Dense(1)])
+        model.compile("sgd", "mse", jit_compile=False)
+        if examined:
+            training.find_lr(model, whole(), steps=12)
+        model.train_on_batch(X, Y)
+        draws.append(model.get_weights()[0])
+    np.testing.assert_array_equal(*draws)
+
+
+def test_schedules_and_groups_are_found_rates_for():
+    model = linear()
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    model.compile(layers.GroupedRates(keras.optimizers.SGD(schedule), {"dense": 0.5}), "mse", jit_compile=False)
+    assert training.find_lr(model, whole(), steps=20).max_lr > 0
+
+
+def test_an_uncompiled_classifier_of_data_and_its_picture(tmp_path):
+    data = training.data.load("digits", size=8, batch_size=64)
+    model = keras.Sequential([keras.Input(data.image_shape), keras.layers.Flatten(), keras.layers.Dense(10)])
+    found = training.find_lr(model, data, start=1e-7, stop=1.0, steps=40)
+    assert not model.compiled
+    found.plot().figure.savefig(tmp_path / "rates.png")
+    assert (tmp_path / "rates.png").stat().st_size > 5000
+    assert repr(found).startswith("<LearningRates")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"start": 1.0, "stop": 0.1}, "0 < start < stop"),
+        ({"start": 0}, "0 < start < stop"),
+        ({"steps": 3}, "at least 10 steps"),
+    ],
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        training.find_lr(linear(), whole(), **options)
+
+
+def test_no_batches_and_no_numbers():
+    with pytest.raises(ValueError, match="at least one batch"):
+        training.find_lr(linear(), [])
+    with pytest.raises(ValueError, match="no number"):
+        training.find_lr(linear(), [(X * np.nan, Y)])
