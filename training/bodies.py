@@ -251,12 +251,13 @@ def _changed(images: Any, mode: str) -> Any:
     if mode == "tf":
         return kind(1 / 127.5, -1.0, name="preprocess")(images)
     if mode == "torch":
-        mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-        return kind((1 / 255 / std).tolist(), (-mean / std).tolist(), name="preprocess")(images)
+        scale: Any = [1 / (255 * std) for std in (0.229, 0.224, 0.225)]
+        offset: Any = [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]
+        return kind(scale, offset, name="preprocess")(images)
     # blue, green, red less their means: a frozen 1x1 convolution, for no layer of Keras swaps channels
     swap = keras.layers.Conv2D(3, 1, trainable=False, name="preprocess")
     x = swap(images)
-    swap.set_weights([np.eye(3, dtype="float32")[::-1][None, None], -np.float32([103.939, 116.779, 123.68])])
+    swap.set_weights([np.eye(3, dtype="float32")[::-1][None, None], -np.array([103.939, 116.779, 123.68], "float32")])
     return x
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import balancing
-from .data import Data
+from .data import Data, Feed
 from .frozen_features import Features, Linear, compute, held_out, logistic, support_vectors
 from .policies import prepare, with_head
 from .restoring import unchanged
@@ -129,7 +129,8 @@ def _trial(
         if epochs > 1:
             model.fit(dataset, epochs=epochs, initial_epoch=1, verbose=0, shuffle=False)
         pace = (time.perf_counter() - began) / max(1, (epochs - 1) * feed.steps * feed.batch_size)
-        logits = np.concatenate([model.predict_on_batch(x) for x, *_ in trial.feed("val").numpy()])
+        watched = Feed(sources["val"], task.config.batch_size, shuffle=False)
+        logits = np.concatenate([model.predict_on_batch(x) for x, *_ in watched.numpy()])
     right = logits.argmax(axis=1) == sources["val"].labels
     return _mean(right, sources["val"].labels, balanced), pace if epochs > 1 else 0.0
 

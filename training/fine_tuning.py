@@ -153,7 +153,8 @@ def _data(source: Any, given: Any, config: FineTuning) -> data.Data:
     if isinstance(given, data.Data):
         return given
     if isinstance(source, str | os.PathLike):
-        size, channels = config.image_size or suggest_size(str(source), given), bodies.documented_shape(str(source))[2]
+        size: Any = config.image_size or suggest_size(str(source), given)
+        channels = bodies.documented_shape(str(source))[2]
     else:
         height, width, channels = source.inputs[0].shape[1:]
         size = config.image_size or (224 if None in (height, width) else (height, width))
@@ -168,60 +169,9 @@ def _data(source: Any, given: Any, config: FineTuning) -> data.Data:
     )
 
 
-def _train(task: Task, model: keras.Model, plan: Plan, run: Run | None, verbose: bool) -> dict[str, list[float]]:
-    """Trains what the plan says; returns the history."""
-    shown = task.shown() if plan.epochs else task.images
-    check.fits(model, task.images)
-    if run:
-        run.epochs = 1 if task.config.smoke else max(1, plan.epochs)
-        if plan.epochs:
-            run.fit(model, shown)
-        else:
-            _keep(run, model, task.images, plan)
-        _, epochs = rundir.read_history(run.directory / "history.jsonl")
-        names = [key for key in (epochs[0] if epochs else {}) if key not in ("event", "epoch")]
-        return {name: [row[name] for row in epochs] for name in names}
-    if not plan.epochs:
-        row = _row(model, task.images)
-        return {name: [value] for name, value in row.items()}
-    feed = shown.feed("train", auto_epoch=True) if not shown.streams else shown.feed("train")
-    validation = shown.feed("val").dataset() if "val" in shown.counts else None
-    callbacks = [_Lines(plan.epochs)] if verbose else []
-    done = model.fit(
-        feed.dataset(),
-        epochs=plan.epochs,
-        validation_data=validation,
-        callbacks=callbacks,
-        verbose=0,
-        shuffle=False,
-    )
-    return done.history
-
-
-def _data(source: Any, given: Any, config: FineTuning) -> data.Data:
-    if isinstance(given, data.Data):
-        return given
-    named = isinstance(source, str | os.PathLike)
-    shape = bodies.documented_shape(str(source)) if named else tuple(source.inputs[0].shape[1:])
-    size: Any = config.image_size or (suggest_size(str(source), given) if named else shape[:2])
-    if None in (size if isinstance(size, tuple) else (size,)):
-        size = 224
-    if isinstance(given, str | os.PathLike):
-        config.data = str(given)
-    return data.load(
-        given,
-        size=size,
-        batch_size=config.batch_size,
-        validation=config.validation,
-        seed=config.seed,
-        channels=shape[2],
-        mix=config.preset == "modern",
-    )
-
-
 def _row(model: keras.Model, images: data.Data) -> dict[str, float]:
     """The numbers of a classifier that was solved at once, as `fit` names them."""
-    row = {}
+    row: dict[str, float] = {}
     for split, prefix in (("train", ""), ("val", "val_")):
         if split in images.counts:
             numbers, *_ = evaluate.score(model, images, split)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from .bodies import TILES, Body
-from .data import Data
+from .data import Data, Feed
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)  # C: the smaller, the stronger the regularization
 FOLDS = 4
@@ -67,11 +67,12 @@ def compute(body: Body, data: Data, *, split: str = "train", mirror: bool = True
     """
     outputs = {"": body.model.outputs[0], **(_tiles(body) if levels else {})}
     model = keras.Model(body.model.inputs[0], outputs)
-    feed = data.feed(split) if data.streams else data.feed(split, shuffle=False, batch_size=32, **_unmixed(data))
+    feed = data.feed(split, **({} if data.streams else {"shuffle": False, "batch_size": 32, "mix": None}))
     parts: list[dict[str, np.ndarray]] = []
     mirrors: list[dict[str, np.ndarray]] = []
     labels = []
-    for images, given, *_ in feed.numpy() if not data.streams else feed.dataset().as_numpy_iterator():
+    batches = feed.numpy() if isinstance(feed, Feed) else feed.dataset().as_numpy_iterator()
+    for images, given, *_ in batches:
         parts.append(_arrays(model.predict_on_batch(images)))
         if mirror:
             mirrors.append(_arrays(model.predict_on_batch(np.ascontiguousarray(images[:, :, ::-1]))))
@@ -99,7 +100,7 @@ def logistic(features: Features, key: str = "", *, balanced: bool = False, seed:
     return _fitted(features, key, make, balanced, seed)
 
 
-def support_vectors(features: Features, key: str, *, balanced: bool = False, seed: int = 0) -> Linear:
+def support_vectors(features: Features, key: str = "", *, balanced: bool = False, seed: int = 0) -> Linear:
     """A linear support vector machine; see `logistic`. Its margins are scaled to serve as logits."""
     from sklearn.svm import LinearSVC
 
@@ -195,10 +196,6 @@ def _tiles(body: Body) -> dict[str, Any]:
 
 def _arrays(outputs: dict[str, Any]) -> dict[str, np.ndarray]:
     return {key: np.asarray(keras.ops.convert_to_numpy(value), "float32") for key, value in outputs.items()}
-
-
-def _unmixed(data: Data) -> dict[str, Any]:
-    return {"mix": None} if hasattr(data, "mix") else {}
 
 
 def held_out(labels: Sequence[int] | np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
