@@ -110,6 +110,12 @@ def test_heads_of_the_zoo():
             heads.find(model)
     with pytest.raises(ValueError, match="gives a map of classes"):
         heads.find(zoo.create("water_unet", classes=2, input_shape=(32, 32, 3), design=small))
+    first, second = (zoo.create("resnet20_cifar", name=name, **options) for name in ("first", "second"))
+    both = keras.ops.softmax(first(first.input)) + keras.ops.softmax(second(first.input))
+    vote = keras.Model(first.input, layers.ClassNames(["ant", "bee"])(keras.ops.log(both / 2)))
+    assert heads.find(vote) == heads.Head("softmax", True)
+    shares = keras.Model(first.input, layers.ClassNames(["ant", "bee"])(keras.ops.softmax(first(first.input))))
+    assert heads.find(shares) == heads.Head("softmax", False)
     inner = linear(activation="softmax")
     assert heads.find(keras.Sequential([keras.Input((8, 8, 3)), inner])) == heads.Head("softmax", False)
 

@@ -89,17 +89,14 @@ def _last_activation(model):
     tensor = model.outputs[0]
     while True:
         layer, node, _ = tensor._keras_history
-        if isinstance(layer, keras.layers.Softmax):
-            return "softmax"
         if isinstance(layer, keras.Model) and getattr(layer, "outputs", None):
             return _last_activation(layer)
-        name = getattr(getattr(layer, "activation", None), "__name__", None)
+        # Keras's layer Softmax; or keras.ops.softmax and sigmoid, which stand in the graph under their names
+        name = getattr(getattr(layer, "activation", None), "__name__", None) or type(layer).__name__.lower()
         if name in ("softmax", "sigmoid"):
             return name
         inputs = layer._inbound_nodes[node].input_tensors
-        if layer.weights or name not in (None, "linear") or len(inputs) != 1:
-            return None
-        if not isinstance(layer, keras.layers.Activation) and type(layer).__name__ not in ("ClassNames", "Identity"):
+        if name not in ("linear", "classnames", "identity") or getattr(layer, "weights", None) or len(inputs) != 1:
             return None
         tensor = inputs[0]
 
