@@ -5,7 +5,8 @@ Teaches    freeze-drop-path: each join trains one of its branches a batch, keeps
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
 Accuracy   not measured yet
-Time       not measured yet. 53 million multiply-adds an image; 842 million at --width 1
+Time       not measured yet. 53 million multiply-adds an image; 842 million at --width 1. In the first epoch, each of up
+           to 36 choices of branches compiles a step of its own
 Command    convcraft train fractalnet_cifar10_freeze --data cifar10
 Differs    from the paper (Smith, Topin 2016), whose text and results we could not open, and whose released code has
            freeze-drop-path in SBN and TSN only (`sbn_cifar10`, `tsn_cifar10`): the joins of FractalNet-20 with a

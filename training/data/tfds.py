@@ -14,6 +14,7 @@ import numpy as np
 
 from .files import _pool
 from .images import decode, fit
+from .pipeline import Source
 from .splits import Loaded, few
 
 PREFIX = "tfds:"
@@ -75,9 +76,9 @@ def read_tfds(source: str, size: tuple[int, int] | None, channels: int | None) -
     package = _package(source)
     builder = _builder(package, name)
     image, label = builder.info.supervised_keys or ("image", "label")
-    features = dict(builder.info.features.items())
-    picture, classes = features.get(image), features.get(label)
-    if not isinstance(picture, package.features.Image) or not hasattr(classes, "names"):
+    features: dict[str, Any] = dict(builder.info.features.items())
+    picture, classes = features.get(image), getattr(features.get(label), "names", None)
+    if not isinstance(picture, package.features.Image) or not classes:
         raise ValueError(f"Expected {source} to be a set of images with a class each, received {features}.")
     height, width, depth = picture.shape
     if not (size or (height and width)):
@@ -85,8 +86,8 @@ def read_tfds(source: str, size: tuple[int, int] | None, channels: int | None) -
             f"Expected a size for the images of {source}, which differ in theirs. Pass size=, as size=224."
         )
     shape = (*(size or (height, width)), channels or depth or 3)
-    digest, notes = hashlib.sha256(str(classes.names).encode()), []
-    sources = {}
+    digest, notes = hashlib.sha256(str(classes).encode()), []
+    sources: dict[str, Source] = {}
     for split in (known for known in SPLITS if known in builder.info.splits):
         skip = {image: package.decode.SkipDecoding()}
         records = builder.as_data_source(split=split, decoders=skip)
@@ -99,7 +100,7 @@ def read_tfds(source: str, size: tuple[int, int] | None, channels: int | None) -
         raise ValueError(f"Expected {source} to have a split 'train', received {few(list(builder.info.splits))}.")
     notes.append(f"{builder.info.full_name} of TensorFlow Datasets; images are decoded batch by batch")
     sizes = Counter({(height, width): sum(map(len, sources.values()))} if height and width else {})
-    return Loaded(sources, list(classes.names), digest.hexdigest(), sizes, notes)
+    return Loaded(sources, list(classes), digest.hexdigest(), sizes, notes)
 
 
 def _labels(records: Sequence[Any], image: str, label: str, digest: Any) -> Iterator[int]:
