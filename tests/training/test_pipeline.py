@@ -40,6 +40,29 @@ def test_training_order_is_the_documented_permutation_and_every_image_appears():
         assert rows(feed.numpy(epoch)) == expected.tolist()
 
 
+def test_alternate_flip_shows_both_sides_in_any_two_epochs():
+    images = np.zeros((40, 2, 4, 1), np.float32)
+    images[:, :, 0] = np.arange(1, 41)[:, None, None]  # the left edge bears the index
+    found = ArraySource(images, np.arange(40, dtype=np.int32))
+    feed = Feed(found, 8, seed=3, alternate_flip=True)
+
+    def mirrored(batches):
+        """Indices of the images that are mirrored; every other is as it was."""
+        pictures, labels = map(np.concatenate, zip(*batches, strict=True))
+        turned = pictures[:, 0, 3, 0] > 0
+        expected = np.where(turned[:, None, None, None], images[labels][:, :, ::-1], images[labels])
+        np.testing.assert_array_equal(pictures, expected)
+        return set(labels[turned].tolist())
+
+    sides = [mirrored(feed.numpy(epoch)) for epoch in range(4)]
+    assert sides[0] == sides[2] and sides[1] == sides[3] == set(range(40)) - sides[0]
+    assert 8 < len(sides[0]) < 32, "about half of them begin mirrored"
+    assert sides[0] != mirrored(Feed(found, 8, seed=4, alternate_flip=True).numpy(0))
+    feed.epoch = 1
+    assert mirrored([[np.asarray(part) for part in batch] for batch in feed.dataset()]) == sides[1]
+    assert not mirrored(Feed(found, 8, shuffle=True).numpy(1))
+
+
 def test_evaluation_is_in_order_and_ends_short():
     batches = list(Feed(source(10), 4, shuffle=False).numpy())
     assert [len(labels) for _, labels in batches] == [4, 4, 2]
@@ -222,7 +245,9 @@ def test_named_pipelines_are_reproducible_in_tensorflow(augment):
 def test_what_is_no_augmentation_is_refused(augment):
     from convcraft import training
 
-    with pytest.raises(ValueError, match="'light', 'standard', 'heavy', 'modern', a list of transformations, a layer, or a function"):
+    with pytest.raises(
+        ValueError, match="'light', 'standard', 'heavy', 'modern', a list of transformations, a layer, or a function"
+    ):
         training.data.load("digits", augment=augment)
 
 

@@ -27,7 +27,12 @@ def data(record: Record) -> str:
         rows.append(("classes", integer(len(names))))
     if about.get("sha256"):
         rows.append(("SHA-256", f"<code>{text(about['sha256'])}</code>"))
-    counts = {split: _counts(value, names) for split, value in (about.get("counts") or {}).items() if value}
+    found = {split: value for split, value in (about.get("counts") or {}).items() if value}
+    if found and all(set(value) == {"images"} for value in found.values()):  # whose pixels have the classes
+        whole = [[text(SPLITS.get(split, split)), integer(value["images"])] for split, value in found.items()]
+        listing = scroll("Images", table("", ["split", ">images"], whole))
+        return section("data", "Data", keys(rows), f"<h3>Images</h3>{listing}")
+    counts = {split: _counts(value, names) for split, value in found.items()}
     return section("data", "Data", keys(rows), _count_table(counts, names) if counts else "")
 
 
