@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import sys
+import warnings
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,7 +93,9 @@ def load(source: Source) -> "keras.Model":
     if source.file is None:
         return _of_the_zoo(source.model, source.weights)
     try:
-        net = zoo.load_model(source.file)
+        with warnings.catch_warnings():  # nothing here needs what an optimizer remembers
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            net = zoo.load_model(source.file)
     except Exception as error:  # whatever Keras stumbles over in a file
         if os.environ.get("CONVCRAFT_DEBUG"):
             raise

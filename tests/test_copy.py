@@ -61,6 +61,7 @@ def original(name):
     config = recipe.Config()
     images = type("Images", (), {"class_names": list("abcd"), "image_shape": standalone._shape(config)})
     images.counts = {"train": {}, "val": {}, "test": {}}
+    keras.utils.clear_session()  # names that Keras gives count from 1
     keras.utils.set_random_seed(1)
     model = recipe.model(config, images)
     for layer in model.layers:
@@ -72,6 +73,7 @@ def check_alone(names, folder):
     """The files of `names`, in a process without convcraft: the same models, which train, and load here."""
     models = {}
     for name in names:
+        keras.utils.clear_session()
         (folder / f"{name}.py").write_text(copying.written(name, f"{name}.py", True), encoding="utf-8")
         model, shape = original(name)
         arrays = {f"{each.name}/{i}": w for each in model.layers for i, w in enumerate(each.get_weights())}
