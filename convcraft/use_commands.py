@@ -1,19 +1,13 @@
 """The commands that use a trained model: `convcraft evaluate | predict | export`."""
 
 import argparse
-import csv
-import io
-import json
 import os
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import sources
+from . import printing, sources
 from .quiet import import_keras, stderr_filtered
-
-if TYPE_CHECKING:
-    from convcraft.training.predict import Prediction
 
 FORMATS = ("savedmodel", "onnx", "tflite")
 
@@ -65,14 +59,14 @@ def predict_command(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         size=(options.image_size,) * 2 if options.image_size else None,
     )
-    write, good, broken = {"text": _text, "json": _json, "csv": _csv}[options.format], [], 0
+    write, good, broken = printing.FORMATS[options.format], [], 0
     live = options.format == "text" and not options.output  # a folder may be long
     for prediction in found:
         if prediction.error:
             broken += 1
-            print(f"convcraft: {prediction.path}: {prediction.error}.", file=sys.stderr)
+            print(f"convcraft: {prediction.path}: {prediction.error.rstrip('.')}.", file=sys.stderr)
         elif live:
-            print(_line(prediction), flush=True)
+            print(printing.line(prediction), flush=True)
         else:
             good.append(prediction)
     if options.output:
@@ -165,65 +159,6 @@ def _checked_size(net):
     return (OPEN, OPEN) if None in net.input_shape[1:3] else None
 
 
-def _label(guess):
-    return guess.name if guess.name is not None else f"class {guess.index}"
-
-
-def _line(prediction: "Prediction") -> str:
-    """As text: the file, then each class."""
-    parts = []
-    for guess in prediction.guesses:
-        if prediction.shares:
-            spread = "" if guess.std is None else f" ± {100 * guess.std:.1f}"
-            parts.append(f"{_label(guess)} {100 * guess.value:.1f}{spread} %")
-        else:
-            name = guess.name if guess.name is not None else f"output {guess.index}"
-            parts.append(f"{name} {guess.value:.6g}" + ("" if guess.std is None else f" ± {guess.std:.2g}"))
-    if prediction.entropy is not None:
-        parts.append(f"entropy {prediction.entropy:.3f}")
-    return "  ".join([str(prediction.path), *parts])
-
-
-def _text(predictions):
-    return "".join(f"{_line(prediction)}\n" for prediction in predictions)
-
-
-def _rows(predictions: list["Prediction"]) -> list[dict[str, Any]]:
-    """One dictionary a picture; what was not asked for is not in it."""
-    rows = []
-    for prediction in predictions:
-        value = "probability" if prediction.shares else "value"
-        guesses = []
-        for guess in prediction.guesses:
-            row: dict[str, Any] = {"class": guess.name, "index": guess.index, value: guess.value}
-            guesses.append(row if guess.std is None else {**row, "std": guess.std})
-        whole: dict[str, Any] = {"file": str(prediction.path), "predictions": guesses}
-        if prediction.entropy is not None:
-            whole["entropy"] = prediction.entropy
-        rows.append(whole)
-    return rows
-
-
-def _json(predictions):
-    return json.dumps(_rows(predictions), indent=1, ensure_ascii=False) + "\n"
-
-
-def _csv(predictions):
-    """One line a picture and class."""
-    table: list[dict[str, Any]] = []
-    for row in _rows(predictions):
-        shared = {"entropy": row["entropy"]} if "entropy" in row else {}
-        table += [
-            {"file": row["file"], "rank": rank, **guess, **shared} for rank, guess in enumerate(row["predictions"], 1)
-        ]
-    said = io.StringIO()
-    fields = list(table[0]) if table else ["file", "rank", "class", "index", "probability"]
-    writer = csv.DictWriter(said, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    return said.getvalue()
-
-
 def evaluate_arguments(command: argparse.ArgumentParser) -> None:
     """What `convcraft evaluate` takes."""
     command.add_argument("source", metavar="SOURCE", help=sources.HELP)
@@ -238,7 +173,7 @@ def predict_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("source", metavar="SOURCE", help=sources.HELP)
     command.add_argument("pictures", metavar="PICTURE", nargs="+", help="image files, and folders, also within folders")
     command.add_argument("--top", type=int, default=3, help="how many classes to name (default 3)")
-    command.add_argument("--format", choices=("text", "json", "csv"), default="text", help="text, json or csv")
+    command.add_argument("--format", choices=tuple(printing.FORMATS), default="text", help="text, json or csv")
     command.add_argument("--output", metavar="FILE", help="write there instead of printing")
     command.add_argument(
         "--samples", type=int, default=0, help="look so many times with dropout on: mean, deviation and entropy"
