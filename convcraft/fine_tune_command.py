@@ -20,7 +20,7 @@ def fine_tune_command(options: argparse.Namespace) -> None:
     from convcraft.training import loop
 
     module = loop.load_recipe(RECIPE)
-    given = ["--model", options.model, "--data", options.data]
+    given = ["--model", _absolute(options.model), "--data", options.data]
     config = recipe_options(module.Config, [*given, *words], prog=f"{COMMAND} MODEL FOLDER")
     loop.execute(module, config, command=f"convcraft train {RECIPE}")
 
@@ -32,6 +32,16 @@ def _check(model: str, words: list[str]) -> None:
     named = model.partition(":")[0]
     if not (scratch and ":" not in model and not pathlib.Path(named).exists()):
         sources.find(model)  # a name of the zoo with its weights, a .keras file, a run's directory
+
+
+def _absolute(model: str) -> str:
+    """The same with paths that hold from every folder: the run's directory remembers them."""
+    name, colon, weights = model.partition(":")
+    if pathlib.Path(model).exists():
+        return str(pathlib.Path(model).resolve())
+    if colon and pathlib.Path(weights).expanduser().is_file():
+        return f"{name}:{pathlib.Path(weights).expanduser().resolve()}"
+    return model
 
 
 def fine_tune_arguments(command: argparse.ArgumentParser) -> None:

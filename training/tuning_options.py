@@ -31,6 +31,8 @@ class FineTuning(common.Common):
     epochs: int = 30
     # images shown in all epochs together; 0 for as many as --epochs shows
     views: int = 5000
+    # here 0 is what suits the model and the images
+    image_size: int = 0
     batch_size: int = 32
     optimizer: str = "adamw"
     # of the head; the plan says what other layers get

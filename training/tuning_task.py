@@ -129,7 +129,8 @@ class Task:
 
     def compile(self, model: keras.Model, groups: Any, rate: float, steps: int, epochs: int) -> None:
         """Compiles, after freezing."""
-        config = dataclasses.replace(self.config, learning_rate=rate, epochs=max(1, epochs))
+        # without the averaged weights of preset "modern", which would not follow the groups' rates
+        config = dataclasses.replace(self.config, learning_rate=rate, epochs=max(1, epochs), preset="recipe")
         optimizer = grouped(optimize.optimizer(config, steps), model, groups)
         model.compile(optimizer, self.loss(), weighted_metrics=["accuracy"], jit_compile=self.jit)
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -59,18 +60,34 @@ def test_a_folder_becomes_a_run(tmp_path, weights):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, weights):
+def test_a_killed_run_ends_where_another_ends(tmp_path, weights):
+    """Bit for bit; and what `auto` has chosen is not chosen again."""
     from convcraft import zoo
 
     photographs = folder(tmp_path / "photographs")
     options = ["--policy", "auto", "--epochs", "4", "--views", "0", "--learning-rate", "0.002", "--strategy", "none"]
-    whole = convcraft("fine-tune", weights, photographs, *options, "--output", "whole", cwd=tmp_path)
+    command = ["fine-tune", str(weights), str(photographs), *options]
+    whole = convcraft(*command, "--output", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr[-2000:]
-    limited = convcraft("fine-tune", weights, photographs, *options, "--output", "part", cwd=tmp_path)
-    assert limited.returncode == 0
-    one, other = (zoo.load_model(tmp_path / name / "model.keras").get_weights() for name in ("whole", "part"))
-    for a, b in zip(one, other, strict=True):
+    policy = json.loads((tmp_path / "whole/checkpoint/plan.json").read_text())["policy"]
+    # the choice is forced, so that something is trained: the first start is killed once it has a checkpoint
+    for name in ("one", "two"):
+        (tmp_path / name / "checkpoint").mkdir(parents=True)
+        (tmp_path / name / "checkpoint/plan.json").write_text(json.dumps({"policy": "deep", "why": "as before"}))
+    first = [sys.executable, "-m", "convcraft", *command, "--output", "two"]
+    started = subprocess.Popen(first, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL)
+    while not (tmp_path / "two/checkpoint/state.npz").exists() and started.poll() is None:
+        time.sleep(0.05)
+    started.kill()
+    started.wait()
+    for name in ("one", "two"):
+        done = convcraft(*command, "--output", name, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert "Choosing a policy" not in done.stdout
+    one, two = (zoo.load_model(tmp_path / name / "model.keras").get_weights() for name in ("one", "two"))
+    for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
+    assert policy in ("linear", "svm", "deep", "scratch")
 
 
 @pytest.mark.parametrize(
