@@ -137,7 +137,7 @@ def together(measured: dict[int, dict[str, Any]]) -> dict[str, Any]:
         >>> both["accuracy"], round(both["accuracy_std"], 4), both["seeds"]
         (0.625, 0.1768, [0, 1])
     """
-    from scipy import stats  # scikit-learn's own foundation
+    from scipy import stats  # type: ignore[import-untyped]  # scikit-learn's own foundation
 
     rows = list(measured.values())
     result: dict[str, Any] = {}

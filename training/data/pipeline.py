@@ -202,7 +202,7 @@ class Feed:
         self.shuffle = shuffle
         self.seed = seed
         self.augment = augmentation(augment)
-        self.mix = mix
+        self.mix: Any = mix
         self.alternate_flip = alternate_flip
         self.multiple_of = multiple_of
         self.auto_epoch = auto_epoch
@@ -281,7 +281,7 @@ class Feed:
         start = self.start
         shape = (self.batch_size if self.shuffle else None, *self.source.image_shape)
 
-        def index_batches() -> Iterator[tuple[np.ndarray, ...]]:
+        def index_batches() -> Iterator[tuple[Any, ...]]:
             epoch = self._begin()
             for real in self.indices(epoch)[start:]:
                 indices = self._pad(real)

@@ -131,10 +131,10 @@ def _header(record: Record) -> str:
 def _missing(record: Record) -> list[str]:
     """What the reader looks for and will not find, with the reason."""
     if record.parts:
-        done = [seed for seed, part in record.parts.items() if part.splits]
         if record.splits:
             return []
-        return [f"Not all seeds have finished, {len(done)} so far: there is no final result yet."]
+        finished = sum(bool(part.splits) for part in record.parts.values())
+        return [f"Not all seeds have finished, {finished} so far: there is no final result yet."]
     planned = (record.config.get("config") or {}).get("epochs")
     done = f"{len(record.epochs)} of {planned}" if isinstance(planned, int) else str(len(record.epochs))
     if not record.splits:
@@ -146,7 +146,7 @@ def _missing(record: Record) -> list[str]:
 
 def _tiles(record: Record) -> str:
     """The few figures that a reader looks for first."""
-    tiles = []
+    tiles: list[str] = []
     for split, measured in list(record.splits.items())[:1]:
         word = SPLITS.get(split, split).capitalize()
         for key in [key for key in MEASURES if key != "loss" and is_number(measured.get(key))]:
