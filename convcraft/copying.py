@@ -99,13 +99,15 @@ def read(path: pathlib.Path) -> Copy:
     original = None
     if footer:
         try:
-            lines = [line.removeprefix("#: ") for line in packed.splitlines() if line.startswith("#: ")]
+            rows = packed.splitlines(keepends=True)
+            lines = [line.removeprefix("#: ").rstrip("\n") for line in rows if line.startswith("#: ")]
             original = zlib.decompress(base64.b85decode("".join(lines))).decode()
         except (ValueError, zlib.error):
             raise ValueError(f"The last lines of {path}, which hold what was copied, are damaged.") from None
-    # the copy ends in an empty line more than what was copied
     own = own.replace(header[0], "", 1)
-    return Copy(header[1], header[2], header[3] is not None, original, own[:-1] if footer else own)
+    if footer:  # without the empty line before it, and with what somebody wrote behind it
+        own = own[:-1] + "".join(line for line in rows if not line.startswith("#: "))
+    return Copy(header[1], header[2], header[3] is not None, original, own)
 
 
 def _show_changes(path):

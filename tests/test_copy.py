@@ -289,6 +289,13 @@ def test_without_its_last_lines(copied, monkeypatch, capsys):
     assert [line for line in said.splitlines() if line[:2] == "+ "] == ["+    epochs: int = 12"]
 
 
+def test_own_lines_at_the_end(copied, capsys):
+    copied.write_text(copied.read_text() + "print(1)\n")
+    capsys.readouterr()
+    assert cli.main(["copy", "--diff", "my.py"]) == 0
+    assert "1 lines of my.py are new or gone" in capsys.readouterr().out
+
+
 def test_line_ends_of_windows(copied, capsys):
     copied.write_bytes(copied.read_bytes().replace(b"\n", b"\r\n"))
     capsys.readouterr()
