@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import keras
 
 from convcraft import layers, training, zoo
-from convcraft.training import evaluate
 
 
 @dataclass
@@ -77,7 +76,8 @@ def train(config, run):
             keras.utils.set_random_seed(config.seed + number)
             members.append(part.fit(compiled(config, part, images), images))
     for number, member in enumerate(members, 1):  # on validation images: the test is for what is saved
-        measured = evaluate.score(member, images, "val")[0]
+        member.compile(loss=training.loss(config), weighted_metrics=["accuracy"], jit_compile=run.jit)
+        measured = member.evaluate(images.val, verbose=0, return_dict=True)
         print(f"member {number}: validation accuracy {measured['accuracy']:.4f}", flush=True)
     return run.save(training.Ensemble(members))
 
