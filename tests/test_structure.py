@@ -139,7 +139,7 @@ def test_recipe(path):
     command = re.search(r"^Command +(.*)", story, re.M)[1]
     assert command.startswith(f"convcraft train {pathlib.Path(path).stem}")
     functions = {node.name for node in MODULES[path].body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    assert functions == {"Config", "data", "model", "train"}
+    assert functions >= {"Config", "data", "model", "train"}  # and its own parts, where the zoo has none
     # <architecture>_<data>[_<trick>].py
     assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)+\.py", pathlib.Path(path).name)
 
