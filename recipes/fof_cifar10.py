@@ -30,6 +30,8 @@ class Config(training.Common):
     weight_decay: float = 1e-3
     # factor of all channels: 1 is the paper's 64 to 512, for a GPU with time; 0.25 to 0.5 for another
     width: float = 0.125
+    # channels of the block at full resolution, before the factor: 512 is the paper's, 64 a fraction of its work
+    entry: int = 512
     # of the joins' inputs, in training
     drop_path: float = 0.15
     # where the paper has most; in its other blocks less
@@ -44,7 +46,9 @@ def data(config):
 
 def model(config, images):
     design = zoo.Design(width=config.width, drop_path=config.drop_path, dropout=config.dropout)
-    return zoo.create("fof", classes=images.class_names, input_shape=images.image_shape, design=design)
+    return zoo.create(
+        "fof", classes=images.class_names, input_shape=images.image_shape, design=design, entry=config.entry
+    )
 
 
 def train(config, run):

@@ -33,6 +33,8 @@ class Config(training.Common):
     freeze: str = "square"
     # factor of all channels: 1 is the paper's 64 to 512, for a GPU with time; 0.25 to 0.5 for another
     width: float = 0.125
+    # channels of the block at full resolution, before the factor: 512 is the paper's, 64 a fraction of its work
+    entry: int = 512
     # of the joins' inputs, in training
     drop_path: float = 0.15
     # where the paper has most; in its other blocks less
@@ -52,7 +54,9 @@ def model(config, images):
         drop_path=config.drop_path,
         dropout=config.dropout,
     )
-    return zoo.create("tsn", classes=images.class_names, input_shape=images.image_shape, design=design)
+    return zoo.create(
+        "tsn", classes=images.class_names, input_shape=images.image_shape, design=design, entry=config.entry
+    )
 
 
 def train(config, run):

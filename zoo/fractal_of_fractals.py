@@ -47,9 +47,9 @@ VARIANTS: dict[str, dict] = {
     "dense_init kernel_regularizer kernel_constraint dropout drop_path freeze width head_layers pooling preprocessing",
     deviations="Batch normalization has a scale and an offset, and convolutions no bias; the released nets have it the "
     "other way round. The dropout of two convolutions of B4 that the released file leaves out is there. Block B7, at "
-    "full resolution, makes up most of the multiply-adds; entry=64 gives it fewer channels (ours). sbn takes freeze-"
-    "drop-path with the intervals 'square'; with the knob freeze, tsn is the released tsn_fdp: a sum of two branches, "
-    "the second squared.",
+    "full resolution, makes up most of the multiply-adds; entry=64 gives it fewer channels, which a 1x1 convolution "
+    "widens at its end (ours). sbn takes freeze-drop-path with the intervals 'square'; with the knob freeze, tsn is "
+    "the released tsn_fdp: a sum of two branches, the second squared.",
 )
 def fractal_of_fractals(x, classes, design: Design, head_kind: str, *, end: str, columns: int = 3, entry: int = 512):
     """Builds the body; see the module."""
@@ -81,6 +81,8 @@ def fractal_of_fractals(x, classes, design: Design, head_kind: str, *, end: str,
     deep = block(block(middle, 4, B4), 5, B5)
     half = block(middle, 6, B6)
     shallow = block(x, 7, (entry, *B7[1:]))
+    if entry != B7[0]:  # to be joined, it needs the others' channels
+        shallow = conv(shallow, B7[0], 1, 1, design, "block7_widen")
     x = _end(shallow, half, deep, end, design, mean, power)
     return head(x, classes, design, head_kind, grid=2, drop=False)  # the blocks have had theirs
 

@@ -53,6 +53,16 @@ def test_published_cost_of_fof():
     assert round(last / 1e9, 2) == 9.71
 
 
+@pytest.mark.parametrize("name", ["fof", "sbn", "tsn"])
+def test_a_narrow_entry_is_cheaper_and_ends_as_wide(name):
+    """B7 with 8 channels in place of 64: its convolutions cost an eighth (of the image) to a 64th of what they did."""
+    whole, narrow = (zoo.create(name, entry=entry, design=zoo.Design(width=0.125)) for entry in (512, 64))
+    assert narrow.get_layer("block7_widen").output.shape[1:] == (2, 2, 64)
+    cost = [{x.name: x.multiply_adds for x in zoo.cost(net).layers} for net in (whole, narrow)]
+    assert cost[0]["block7_row2_column0"] == 64 * cost[1]["block7_row2_column0"]
+    assert "block7_widen" not in cost[0]
+
+
 def test_layout_is_that_of_the_authors_generator():
     """Row l has a convolution in column k where l is a multiple of 2^k; 2^C - 1 convolutions a block, 2^(C-1) deep."""
     for columns in (1, 2, 3, 4):
