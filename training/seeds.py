@@ -28,7 +28,8 @@ import convcraft
 from convcraft import zoo
 
 from . import common, rundir
-from .report.format import duration, percent
+from .report import several
+from .report.format import duration
 from .runs import Run
 
 RANKS = ("accuracy", "mean_iou")  # what the best model is chosen by: the first that was measured
@@ -173,7 +174,7 @@ def _copy(source, file):
 def _sentence(metrics):
     test = metrics["test"]
     name = next(name for name in RANKS if name in test)
-    said = f"{percent(test[name])} ± {100 * test[name + '_std']:.2f} %"
+    said = several.plus_minus(name, test[name], test[f"{name}_std"])
     took = f" Trained in {duration(metrics['seconds'])}." if metrics["seconds"] else ""
     return f"Test {name.replace('_', ' ')} {said} (n = {len(test['seeds'])} seeds, {test['n']} images).{took}"
 
