@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import pathlib
+import statistics
 
 import keras
 import numpy as np
@@ -192,6 +193,23 @@ def test_samples_have_the_statistics_of_dropout(tmp_path):
     assert all((one == other).all() for one, other in zip(before, model.get_weights(), strict=True))
     (plain,) = predict.pictures(model, [path], head="regression")
     np.testing.assert_allclose([guess.value for guess in plain.guesses], x, rtol=1e-5)
+
+
+def test_deviation_of_two_samples(tmp_path, monkeypatch):
+    """Of the sample, with n - 1, as the standard library has it."""
+
+    class Scripted:
+        outputs = iter([[[1.0, 5.0, 2.0]], [[4.0, 5.0, 0.0]]])
+
+        def predict_on_batch(self, images):
+            return np.array(next(self.outputs))
+
+    monkeypatch.setattr(predict, "with_dropout", lambda model: Scripted())
+    path = save(tmp_path / "a.png", draw((8, 8, 3), high=255))
+    (found,) = predict.pictures(linear(), [path], head="regression", samples=2)
+    assert [guess.value for guess in found.guesses] == [2.5, 5.0, 1.0]
+    expected = [statistics.stdev(pair) for pair in ((1, 4), (5, 5), (2, 0))]
+    np.testing.assert_allclose([guess.std for guess in found.guesses], expected)
 
 
 def test_samples_of_shares(tmp_path):
