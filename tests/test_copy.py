@@ -1,8 +1,10 @@
 """`convcraft copy`: recipes as files of one's own; with their models; and what has changed upstream since."""
 
+import argparse
 import ast
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 from harness import draw, environment
+from PIL import Image
 
 import convcraft
 from convcraft import catalog, cli, copying, flat_code, inlining, layers, standalone, zoo
@@ -106,6 +109,33 @@ def test_models_alone(tmp_path):
 @pytest.mark.parametrize("name", [n for n in catalog.entries("recipe") if n not in FEW and not n.startswith(WITHOUT)])
 def test_every_model_alone(name, tmp_path):
     check_alone([name], tmp_path)
+
+
+def test_data_of_the_file(tmp_path):
+    """Pictures and arrays come as they are meant: each with its own label, in the model's shape, as bytes."""
+    words = {"epochs": 1, "batch_size": 8, "learning_rate": 0.1, "stem": "my", "optimizer": "None", "decay": ""}
+    space = {"argparse": argparse, "keras": keras, "np": np, "pathlib": pathlib, "__name__": "my"}
+    exec(standalone.LOOP.format(shape=(12, 16, 3), **words), space)
+    colours = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
+    for name, colour in colours.items():
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(5):
+            pixels = np.full((20 + number, 30, 3), colour, "uint8")
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    train, test, names = space["load"](str(tmp_path / "photos"))
+    assert names == list(colours) and len(train[0]) == 12 and len(test[0]) == 3
+    for images, labels in (train, test):
+        assert images.dtype == "uint8" and images.shape[1:] == (12, 16, 3)
+        assert (images[:, 6, 8] == [colours[names[label]] for label in labels]).all()
+    x = draw((9, 12, 16, 3), low=0, high=255).astype("uint8")
+    y = np.arange(9)[:, None] % 3
+    np.savez(tmp_path / "a.npz", x_train=x[:6], y_train=y[:6], x_test=x[6:], y_test=y[6:])
+    train, test, names = space["load"](str(tmp_path / "a.npz"))
+    assert (train[0] == x[:6]).all() and (test[0] == x[6:]).all() and names == ["0", "1", "2"]
+    assert train[1].tolist() == [0, 1, 2] * 2 and test[1].tolist() == [0, 1, 2]
+    train, test, names = space["load"]("digits")
+    assert train[0].shape == (1438, 12, 16, 3) and len(test[0]) == 359 and names == list("0123456789")
+    assert train[0].max() > 230 and set(train[1]) == set(range(10))
 
 
 def tidy(path):
