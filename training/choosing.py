@@ -67,7 +67,7 @@ def choose(task: "Task") -> Choice:
     earlier = list(task.body.levels)[:-1][-3:]
     machines = {key: support_vectors(features, key, balanced=task.balanced, seed=seed) for key in earlier}
     level = max(machines, key=lambda key: machines[key].accuracy) if machines else ""
-    far = bool(level) and machines[level].accuracy > linear.accuracy + _error(linear.accuracy, len(linear.right))
+    far = bool(level) and _better(machines[level], linear)
     kept, held = held_out(features.labels, HELD, seed)
     part = features.subset(kept)
     first = logistic(part, balanced=task.balanced, seed=seed)
@@ -163,6 +163,7 @@ def _mean(right: np.ndarray, labels: Any, balanced: bool) -> float:
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
-def _error(share: float, count: int) -> float:
-    """The standard error of a share."""
-    return float(np.sqrt(max(share * (1 - share), 1e-4) / count))
+def _better(one: Linear, other: Linear) -> bool:
+    """Whether one is right more often, by more than the standard error of the difference on the same images."""
+    gain = one.right.astype("float64") - other.right
+    return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))

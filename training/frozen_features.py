@@ -11,6 +11,7 @@ from .bodies import TILES, Body
 from .data import Data, Feed
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)  # C: the smaller, the stronger the regularization
+MARGIN_STRENGTHS = (0.0001, 0.001, 0.01)  # of support vector machines, whose loss is of another scale
 FOLDS = 4
 SEARCHED = 3000  # images on which strengths are compared; more would take minutes and change nothing
 SOFTENINGS = np.geomspace(0.1, 10, 41)
@@ -97,7 +98,7 @@ def logistic(features: Features, key: str = "", *, balanced: bool = False, seed:
     def make(strength):
         return LogisticRegression(C=strength, max_iter=300, class_weight="balanced" if balanced else None)
 
-    return _fitted(features, key, make, balanced, seed)
+    return _fitted(features, key, make, STRENGTHS, balanced, seed)
 
 
 def support_vectors(features: Features, key: str = "", *, balanced: bool = False, seed: int = 0) -> Linear:
@@ -106,12 +107,12 @@ def support_vectors(features: Features, key: str = "", *, balanced: bool = False
 
     def make(strength):
         weights = "balanced" if balanced else None
-        return LinearSVC(C=strength / 100, class_weight=weights, dual="auto", random_state=seed, max_iter=2000)
+        return LinearSVC(C=strength, class_weight=weights, dual="auto", random_state=seed, max_iter=2000)
 
-    return _fitted(features, key, make, balanced, seed)
+    return _fitted(features, key, make, MARGIN_STRENGTHS, balanced, seed)
 
 
-def _fitted(features: Features, key: str, make: Any, balanced: bool, seed: int) -> Linear:
+def _fitted(features: Features, key: str, make: Any, strengths: tuple[float, ...], balanced: bool, seed: int) -> Linear:
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -125,7 +126,7 @@ def _fitted(features: Features, key: str, make: Any, balanced: bool, seed: int) 
     best: tuple[Any, ...] | None = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a solution that is nearly there serves as well
-        for strength in STRENGTHS if folds > 1 else (0.01,):
+        for strength in strengths if folds > 1 else (0.01,):
             logits = np.zeros((len(rows), classes))
             splits = (
                 StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels[rows]) if folds > 1 else []

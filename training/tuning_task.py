@@ -87,7 +87,8 @@ class Task:
         model = with_head(body, self.images.class_names, linear, level)
         shown = self.shown() if trained else self.images
         feed = shown.feed("train")
-        epochs = self.epochs(sum(self.images.counts["train"].values())) if trained else 0
+        shows = len(shown.sources["train"]) if shown.sources else sum(shown.counts["train"].values())
+        epochs = self.epochs(shows) if trained else 0
         steps = epochs * feed.steps
         rate = config.learning_rate * (FROM_SCRATCH if policy == "scratch" else 1)
         groups = prepare(model, body, policy, rate)

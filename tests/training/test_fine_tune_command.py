@@ -67,9 +67,6 @@ def test_a_killed_run_ends_where_another_ends(tmp_path, weights):
     photographs = folder(tmp_path / "photographs")
     options = ["--policy", "auto", "--epochs", "4", "--views", "0", "--learning-rate", "0.002", "--strategy", "none"]
     command = ["fine-tune", str(weights), str(photographs), *options]
-    whole = convcraft(*command, "--output", "whole", cwd=tmp_path)
-    assert whole.returncode == 0, whole.stderr[-2000:]
-    policy = json.loads((tmp_path / "whole/checkpoint/plan.json").read_text())["policy"]
     # the choice is forced, so that something is trained: the first start is killed once it has a checkpoint
     for name in ("one", "two"):
         (tmp_path / name / "checkpoint").mkdir(parents=True)
@@ -87,7 +84,6 @@ def test_a_killed_run_ends_where_another_ends(tmp_path, weights):
     one, two = (zoo.load_model(tmp_path / name / "model.keras").get_weights() for name in ("one", "two"))
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert policy in ("linear", "svm", "deep", "scratch")
 
 
 @pytest.mark.parametrize(
