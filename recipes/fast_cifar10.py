@@ -5,9 +5,11 @@ Teaches    six tricks of the speed records (airbench, arXiv 2404.00498) in plain
            smoothing, every image mirrored in every other epoch, and a mirrored second look at test time
 Data       cifar10 (45,000 photographs, 32x32, to train on, 5,000 for validation, 10,000 to test), or where it is not
            at hand the embedded digits
-Accuracy   not measured yet
-Time       not measured yet
-Command    convcraft train fast_cifar10 --data cifar10
+Accuracy   86.27 % (n = 1, seed 0) on the 10,000 test images of CIFAR-10 (JPEG), whose pixels were recompressed at
+           quality 75, after 8 epochs: short of the 90 and 94 % that it is after. Training accuracy was 90.6 %, so
+           more epochs want more augmentation, too. The original pixels: not measured yet
+Time       12 min of CPU time with --bfloat16 (on 2 cores that were shared with much other work, 41 min)
+Command    convcraft train fast_cifar10 --data cifar10    (measured: --data cifar10_jpeg --bfloat16)
 Differs    from airbench: narrower, for CPUs; all in one precision; no faster rate for biases, no Lookahead (a rate
            that falls to nothing averages, too); shifts interpolate
 Not for    large photographs: three poolings, then the largest value of a 4x4 map

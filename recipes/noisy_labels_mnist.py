@@ -4,11 +4,13 @@ Teaches    label noise made on purpose, so that its harm can be measured; bootst
            soft and hard, beside the plain; why validation labels that are as wrong still choose well
 Data       mnist, or where it is not at hand the embedded digits; `--noise` of the labels to train on and for
            validation are wrong, those of the test are right
-Accuracy   not measured yet
-Time       not measured yet
-Command    convcraft train noisy_labels_mnist --seeds 5 --loss hard
-Differs    from the paper: a convolutional network, few epochs
-Not for    clean labels: there plain crossentropy is as good
+Accuracy   95.9 ± 1.0 % with `--loss hard`, 84.5 ± 3.9 % with `--loss plain` (n = 3, seeds 0-2, --data digits) on the
+           360 test images of the digits. The paper's trust of .8 gave 83.9 % (n = 1, not by this command, the plain
+           loss 83.3 % beside it): the more labels are wrong, the less they should be trusted. MNIST: not measured yet
+Time       37 s a seed on 2 CPU cores that were shared with much other work
+Command    convcraft train noisy_labels_mnist --data digits --seeds 3
+Differs    from the paper: a convolutional network, 12 epochs, and a trust of .4 where the paper has .8
+Not for    clean labels: there is nothing to disagree with
 """
 
 from dataclasses import dataclass
