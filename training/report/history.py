@@ -6,7 +6,7 @@ import numpy as np
 
 from .charts import Line, curves
 from .format import duration, integer, is_number, number, percent, plural, scroll, section, table, text
-from .run import Record
+from .run import MEASURES, Record
 
 NOT_METRICS = {"event", "epoch", "steps", "learning_rate", "seconds", "images_per_second"}
 
@@ -25,7 +25,8 @@ def learning(record: Record) -> str:
         notes += [note for line in lines if (note := _broken(metric, line))]
         drawn = [line for line in lines if line.points()]
         if drawn:
-            title = text(metric.replace("_", " ").capitalize())
+            title = text(MEASURES.get(metric, metric.replace("_", " ")))
+            title = title[0].upper() + title[1:]
             charts.append(curves(title, drawn, share=is_share(metric), best=_best(metric, drawn), resumed=resumed))
     rates = Line("only", "last", [epoch.get("learning_rate") for epoch in epochs])
     if rates.points():

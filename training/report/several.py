@@ -24,7 +24,8 @@ def learning(record: Record) -> str:
             if thin:
                 lines += [*thin, Line(kind, label, _mean([line.values for line in thin]))]
         if any(line.label and line.points() for line in lines):
-            title = text(metric.replace("_", " ").capitalize())
+            title = text(MEASURES.get(metric, metric.replace("_", " ")))
+            title = title[0].upper() + title[1:]
             charts.append(curves(title, lines, share=is_share(metric)))
     seeds = plural(len(histories), "seed")
     said = f'<p class="note">Thin: each of {seeds}. Thick: their mean, as far as all of them trained.</p>'
