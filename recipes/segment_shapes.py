@@ -1,4 +1,4 @@
-"""A class for every pixel: discs, squares and triangles, drawn here, found by an encoder-decoder or an FCN.
+"""A class for every pixel: discs, squares and triangles, drawn here, found by an FCN or an encoder-decoder.
 
 Teaches    segmentation from images and masks to mean IoU: what the data are, which networks answer with a map, and
            how the report shows where they err; replace `scenes` by your own images and masks
@@ -29,8 +29,8 @@ class Config(training.Common):
     optimizer: str = "adam"
     learning_rate: float = 0.002
     schedule: str = "cosine"
-    # water_unet, or fcn32s, fcn16s, fcn8s
-    network: str = "water_unet"
+    # fcn8s, fcn16s, fcn32s, or the encoder-decoder water_unet
+    network: str = "fcn8s"
     # channels of the network, times this; 0 for what suits it
     width: float = 0.0
     # how many scenes: three quarters of them to train on
@@ -81,7 +81,7 @@ def data(config):
 
 def model(config, images):
     if config.network == "water_unet":
-        design = zoo.Design(stem_width=2, width=config.width or None)
+        design = zoo.Design(width=config.width or None)  # no narrower: its last map has four channels
     else:  # VGG's, a quarter as wide
         design = zoo.Design(width=config.width or 0.25, head_layers=(1024,), normalization="batch")
     return zoo.create(config.network, classes=images.class_names, input_shape=images.image_shape, design=design)
