@@ -22,7 +22,8 @@ def imbalance(data: Data) -> tuple[float, str, str]:
 
     Example:
         >>> from convcraft import training
-        >>> data = training.data.load((np.zeros((60, 8, 8, 1), "uint8"), np.repeat([0, 1], [40, 20])))
+        >>> x, y = np.zeros((60, 8, 8, 1), "uint8"), np.repeat([0, 1], [40, 20])
+        >>> data = training.data.load({"x_train": x, "y_train": y, "x_test": x, "y_test": y}, validation=0)
         >>> imbalance(data)
         (2.0, '0', '1')
     """
@@ -55,7 +56,8 @@ def class_weights(data: Data) -> dict[int, float]:
 
     Example:
         >>> from convcraft import training
-        >>> data = training.data.load((np.zeros((60, 8, 8, 1), "uint8"), np.repeat([0, 1], [40, 20])))
+        >>> x, y = np.zeros((60, 8, 8, 1), "uint8"), np.repeat([0, 1], [40, 20])
+        >>> data = training.data.load({"x_train": x, "y_train": y, "x_test": x, "y_test": y}, validation=0)
         >>> class_weights(data)
         {0: 0.75, 1: 1.5}
     """
@@ -82,9 +84,10 @@ def balance(data: Data, strength: float = 1.0) -> Data:
 
     Example:
         >>> from convcraft import training
-        >>> data = training.data.load((np.zeros((60, 8, 8, 1), "uint8"), np.repeat([0, 1], [40, 20])))
+        >>> x, y = np.zeros((60, 8, 8, 1), "uint8"), np.repeat([0, 1], [40, 20])
+        >>> data = training.data.load({"x_train": x, "y_train": y, "x_test": x, "y_test": y}, validation=0)
         >>> np.bincount(balance(data).sources["train"].labels).tolist()
-        [32, 32]
+        [40, 40]
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"balance: expected strength from 0 to 1, received {strength!r}.")

@@ -77,6 +77,7 @@ def fine_tune(
         ValueError: for options, models and data that do not fit each other, before anything is trained.
 
     Example:
+        >>> import numpy as np
         >>> from convcraft import zoo
         >>> pretrained = zoo.create("squeezenet_cifar", design=zoo.Design(width=0.25))
         >>> images = np.random.default_rng(0).integers(0, 255, (20, 32, 32, 3), "uint8")
@@ -113,7 +114,23 @@ def fine_tune(
 
 
 def measure(model: keras.Model, images: data.Data, split: str = "test") -> dict[str, Any]:
-    """Accuracy, balanced accuracy, loss and n of a split."""
+    """Accuracy, balanced accuracy, loss and n of a split.
+
+    Args:
+        model: raw 0-255 images to logits.
+        images: a `training.data.Data`.
+        split: "test", "val" or "train".
+
+    Returns:
+        A dictionary, name to number.
+
+    Example:
+        >>> from convcraft import training
+        >>> data = training.data.load("digits", size=8)
+        >>> net = keras.Sequential([keras.Input(data.image_shape), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> sorted(measure(net, data))
+        ['accuracy', 'balanced_accuracy', 'loss', 'n']
+    """
     metrics, labels, probabilities = evaluate.score(model, images, split)
     return metrics | {"balanced_accuracy": balancing.balanced_accuracy(labels, probabilities.argmax(axis=1))}
 

@@ -21,7 +21,12 @@ ENLARGED = 1.5  # at most so many times
 
 @dataclass
 class FineTuning(common.Common):
-    """The options of fine-tuning; a recipe's `Config` inherits them."""
+    """The options of fine-tuning; a recipe's `Config` inherits them.
+
+    Example:
+        >>> FineTuning(policy="linear").model
+        'squeezenet1_1:imagenet'
+    """
 
     # MODEL:WEIGHTS (squeezenet1_1:imagenet, resnet18:mine.npz), a .keras file, or a run's directory
     model: str = "squeezenet1_1:imagenet"
@@ -76,6 +81,10 @@ def suggest_size(model: str, source: Any) -> int:
 
     Returns:
         Height and width in pixels, a multiple of 32.
+
+    Example:
+        >>> suggest_size("squeezenet1_1:imagenet", "digits")
+        224
     """
     height, width, _ = bodies.documented_shape(model)
     full = height or width or 224
@@ -151,6 +160,10 @@ def load_to_fine_tune(config: FineTuning) -> data.Data:
 
     Returns:
         A `training.data.Data`.
+
+    Example:
+        >>> load_to_fine_tune(FineTuning(data="digits", image_size=64)).image_shape
+        (64, 64, 3)
     """
     size = config.image_size or (bodies.SMALLEST if config.smoke else suggest_size(config.model, config.data))
     channels = bodies.documented_shape(config.model)[2]
