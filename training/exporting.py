@@ -69,6 +69,11 @@ def export(
     Raises:
         ValueError: for outputs that differ, a runtime that refuses the file, and formats that this backend has not.
         FileExistsError: where `path` exists.
+
+    Example:
+        >>> export(keras.Sequential(), "model.pt")
+        Traceback (most recent call last):
+        ValueError: Expected FILE to end in .onnx or .tflite, or a format; received 'model.pt'.
     """
     from convcraft import zoo
 
