@@ -8,8 +8,8 @@ Accuracy   not measured yet
 Time       not measured yet. 92 million multiply-adds an image; 363 at --width 1
 Command    convcraft train maxout_cifar10_elu --data cifar10
 Differs    from the maxout paper, whose network this is: ELU in place of maxout in the convolutions, as the comparison
-           (Mishkin and others 2016, on ImageNet) finds best beside a maxout head; half of its channels; He's first
-           weights, standardized colours, shifts and mirroring; rate, schedule and 30 epochs are ours
+           (Mishkin and others 2016, on ImageNet) finds best beside a maxout head; half of its channels; LeCun's first
+           weights in them, standardized colours, shifts and mirroring; rate, schedule and 30 epochs are ours
 Not for    phones: 8x8 kernels, and most weights in one dense layer
 """
 
@@ -49,8 +49,7 @@ def model(config, images):
     design = zoo.Design(
         activation=config.activation,
         head_activation=config.head_activation,
-        conv_init="he_normal",
-        dense_init="he_normal",
+        conv_init="lecun_normal",  # He's is for ReLU: here the first logits would be in the hundreds
         dropout=config.dropout,
         width=config.width,
     )
