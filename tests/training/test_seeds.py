@@ -156,10 +156,10 @@ def test_killed_and_resumed(tmp_path):
         "import sys; from convcraft.training import run\n"
         "run(sys.argv[1], {'seed': 5, 'seeds': int(sys.argv[3]), 'epochs': 3}, sys.argv[2])"
     )
-    killed = python(code, RECIPE, tmp_path / "run", 2, check=False, DIE_AT="9")
+    killed = python(code, RECIPE, tmp_path / "run", 2, check=False, timeout=900, DIE_AT="9")
     assert killed.returncode == 1 and "The run with seed 5 failed" in killed.stderr
     assert not (tmp_path / "run" / "metrics.json").exists()
-    python(code, RECIPE, tmp_path / "run", 2)
+    python(code, RECIPE, tmp_path / "run", 2, timeout=900)
     starts, epochs = rundir.read_history(tmp_path / "run" / "seed-5" / "history.jsonl")
     assert len(starts) == 2 and starts[1]["resumed_at"] == {"epoch": 1, "step": 0}
     assert len(rundir.read_history(tmp_path / "run" / "seed-6" / "history.jsonl")[0]) == 1
