@@ -210,3 +210,14 @@ def test_width_and_height_are_told_apart():
 def test_a_model_without_images_has_no_field():
     model = keras.Sequential([keras.Input((5,)), layers.Dense(3)])
     assert cost(model).receptive_field == (1, 1) and cost(model).multiply_adds == 15
+
+
+def test_operations_that_are_no_layers():
+    """A model of one's own may use keras.ops: they cost memory, and no multiply-adds that we count."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(keras.ops.multiply(inputs, 2.0))
+    model = keras.Model(inputs, keras.ops.mean(x, axis=(1, 2)))
+    found = zoo.cost(model)
+    assert found.multiply_adds == 8 * 8 * 3 * 3 * 3 * 4
+    assert found.activation_bytes == 4 * (2 * 8 * 8 * 3 + 8 * 8 * 4 + 4)
+    assert [row.name for row in found.layers] == [layer.name for layer in model.layers]
