@@ -67,7 +67,8 @@ def add(run: pathlib.Path) -> dict[str, Any]:
     """The row of a finished run."""
     config = json.loads((run / "config.json").read_text())
     metrics = json.loads((run / "metrics.json").read_text())
-    starts = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    one = run / f"seed-{metrics['chosen']}" if "chosen" in metrics else run
+    starts = [json.loads(line) for line in (one / "history.jsonl").read_text().splitlines()]
     where = [line for line in starts if line["event"] == "start"][-1]["environment"]
     from convcraft.training.report.run import wilson
 
@@ -77,16 +78,14 @@ def add(run: pathlib.Path) -> dict[str, Any]:
     speed, memory = json.loads(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
     if config["config"]["smoke"]:
         raise ValueError(f"{run} is a smoke run, which measures nothing.")
-    said = config["command"].split()[3:]
-    options = " ".join(word for pair in zip(said[::2], said[1::2]) if pair[0] not in UNNAMED for word in pair)  # noqa: B905
     return {
         "recipe": config["recipe"],
-        "options": options,
+        "options": options(config["command"]),
         "data": pathlib.Path(config["data"]["name"]).stem,
         "n": test["n"],
         "accuracy": round(test["accuracy"], 5),
-        "low": round(low, 5),
-        "high": round(high, 5),
+        "low": round(max(0.0, low), 5),
+        "high": round(min(1.0, high), 5),
         "seeds": len(test.get("seeds", [0])),
         "epochs": sum(line["event"] == "epoch" for line in starts),
         "minutes": round(metrics["seconds"] / 60, 1),
@@ -98,6 +97,12 @@ def add(run: pathlib.Path) -> dict[str, Any]:
         "hardware": f"{', '.join(where['devices'])}, {where['cores']} cores",
         "commit": (where["commit"] or "")[:7],
     }
+
+
+def options(command: str) -> str:
+    """What a command says beside recipe, data and seeds: "--width 0.25 --bfloat16"."""
+    parts = command.partition(" --")[2].split(" --")
+    return " ".join(f"--{part}" for part in parts if part and f"--{part.split()[0]}" not in UNNAMED)
 
 
 def read() -> list[dict[str, str]]:

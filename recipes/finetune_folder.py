@@ -7,7 +7,7 @@ Data       a folder with a folder of photographs for each class, 20 or more in e
 Accuracy   86.27 % (n = 1, seed 0, --policy linear) on 153 ants and bees, from SqueezeNet 1.1's ImageNet weights and 243
            training images; by the default policy not measured yet
 Time       30 s for that on 2 CPU cores that were shared with much other work
-Command    convcraft train finetune_folder --data FOLDER    (or convcraft fine-tune squeezenet1_1:imagenet FOLDER)
+Command    convcraft train finetune_folder --data FOLDER    (or convcraft fine-tune MODEL:WEIGHTS FOLDER)
 Differs    from usual practice: the new head is solved at once by logistic regression, then all layers are trained from
            there (Kumar et al. 2022, arXiv 2202.10054); batch normalization keeps what it has learned
 Not for    more than some ten thousand images, which a recipe from new weights uses better
@@ -21,8 +21,8 @@ from convcraft import training
 @dataclass
 class Config(training.FineTuning):
     data: str = "digits"
-    # what to start from: MODEL:WEIGHTS, a .keras file, or a run's directory
-    model: str = "squeezenet1_1:imagenet"
+    # MODEL:WEIGHTS, a .keras file, or a run's directory; squeezenet1_1:imagenet knows more, and is downloaded
+    model: str = "squeezenet1_1:tinyimagenet80"
 
 
 def data(config):

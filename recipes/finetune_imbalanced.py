@@ -19,7 +19,7 @@ from convcraft import training
 @dataclass
 class Config(training.FineTuning):
     data: str = "bccd or digits"
-    model: str = "squeezenet1_1:imagenet"
+    model: str = "squeezenet1_1:tinyimagenet80"
     # oversample, weights, or none to see what happens without
     balance: str = "oversample"
 

@@ -5,8 +5,8 @@ Teaches    how to make weights worth fine-tuning: batch normalization where the 
            this size wants in so few epochs
 Data       tinyimagenet80 (80 of Tiny ImageNet's classes, 64x64: 36,000 photographs to train on, 4,000 for
            validation, 4,000 more to test), or where it is not at hand the embedded digits
-Accuracy   not measured yet
-Time       not measured yet
+Accuracy   47.4 % (n = 1, seed 0; 45.9 to 49.0) on the 4,000 test images
+Time       94 min on 2 CPU cores that were shared with much other work
 Command    convcraft train squeezenet_tinyimagenet --data tinyimagenet80
 Differs    from the paper: batch normalization, 64x64 images, 80 classes, one cycle in place of a line, no dropout
 Not for    the last percent: resnet18_tinyimagenet is better and slower

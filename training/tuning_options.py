@@ -25,11 +25,12 @@ class FineTuning(common.Common):
 
     Example:
         >>> FineTuning(policy="linear").model
-        'squeezenet1_1:imagenet'
+        'squeezenet1_1:tinyimagenet80'
     """
 
-    # MODEL:WEIGHTS (squeezenet1_1:imagenet, resnet18:mine.npz), a .keras file, or a run's directory
-    model: str = "squeezenet1_1:imagenet"
+    # MODEL:WEIGHTS (resnet18:mine.npz), a .keras file, or a run's directory; squeezenet1_1:imagenet knows more of
+    # photographs than the default, and is downloaded
+    model: str = "squeezenet1_1:tinyimagenet80"
     # linear, svm, top, deep or scratch; auto measures, chooses and says why
     policy: str = "auto"
     # at most; fewer where they would show more than --views images, but 3
