@@ -169,25 +169,35 @@ def documents() -> dict[pathlib.Path, str]:
 
 
 def draw() -> None:
-    """Accuracy against cost, a panel for each data set that has at least two rows."""
+    """Accuracy against cost, a panel for each data set."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     matplotlib.rcParams["svg.hashsalt"] = "convcraft"  # the same file from the same rows
     rows = read()
-    names = [name for name in dict.fromkeys(row["data"] for row in rows) if sum(r["data"] == name for r in rows) > 1]
-    figure, axes = plt.subplots(1, max(1, len(names)), figsize=(5.2 * max(1, len(names)), 3.6), squeeze=False)
-    for axis, name in zip(axes.flat, names, strict=False):
+    names = list(dict.fromkeys(row["data"] for row in rows))
+    figure, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 3.6), squeeze=False)
+    for axis, name in zip(axes.flat, names, strict=True):
         for row in (row for row in rows if row["data"] == name):
             cost, share = int(row["multiply_adds"]) / 1e6, 100 * float(row["accuracy"])
             spread = [[share - 100 * float(row["low"])], [100 * float(row["high"]) - share]]
             axis.errorbar(cost, share, yerr=spread, fmt="o", color="#1f5a9e", capsize=2, markersize=4)
-            label = row["recipe"].removesuffix(f"_{name}").rsplit("_tiny", 1)[0]
-            axis.annotate(label, (cost, share), (5, 3), textcoords="offset points", fontsize=7)
+            axis.annotate(
+                f"{row['recipe']} {row['options']}".strip(),
+                (cost, share),
+                (0, 5),
+                textcoords="offset points",
+                fontsize=7,
+                ha="center",
+            )
         axis.set_xscale("log")
-        axis.margins(x=0.25)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.margins(x=0.4, y=0.15)
         axis.set(title=name, xlabel="million multiply-adds an image", ylabel="test accuracy, %")
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
