@@ -141,7 +141,8 @@ def test_wheel_has_the_package_and_nothing_else(wheel, checkout):
     sources = {"convcraft/py.typed"} | {f"convcraft/{path.name}" for path in (checkout / "convcraft").glob("*.py")}
     for part in PARTS:
         sources |= {f"convcraft/{path.relative_to(checkout)}" for path in (checkout / part).rglob("*.py")}
-    assert package == sources
+    weights = {f"convcraft/zoo/pretrained/{path.name}" for path in (checkout / "zoo" / "pretrained").iterdir()}
+    assert package == sources | weights and weights
     assert any(name.endswith("licenses/LICENSE") for name in files)
 
 
@@ -152,7 +153,7 @@ def test_sdist_is_complete(sdist, checkout):
     names = {member.name.split("/", 1)[1] for member in members if member.isfile()}
     expected = {"LICENSE", "Makefile", "MANIFEST.in", "pyproject.toml", "setup.cfg", "convcraft/py.typed"}
     expected |= {"CHANGELOG.md", "CONTRIBUTING.md", "README.md", "requirements.txt", "requirements-oracle.txt"}
-    for folder in ("tests", "docs"):
+    for folder in ("tests", "docs", "benchmarks", "convcraft/zoo/pretrained"):
         expected |= {str(path.relative_to(checkout)) for path in (checkout / folder).rglob("*") if path.is_file()}
     assert not expected - names
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
