@@ -246,7 +246,7 @@ def test_bugs_keep_their_traceback(monkeypatch):
         (["export", "zip.keras", "a.onnx", "--format", "tflite"], "Expected .tflite for tflite; received 'a.onnx'."),
         (["export", "zip.keras", "nofolder/a.onnx"], "There is no folder nofolder."),
         (["export", "zip.keras", "text.txt"], "text.txt exists already"),
-        (["export", "zip.keras", "a.onnx"], "Keras cannot load zip.keras"),
+        (["export", "zip.keras", "a.tflite"], "Keras cannot load zip.keras"),
         (["copy", "squeezenet_digits"], "Expected: FILE"),
         (["copy", "squeezenet_digits", "a.txt"], "Expected FILE to end in .py, received 'a.txt'."),
         (["copy", "squeezenet_digits", "mine.py"], "mine.py exists already: choose another name, or add --force."),

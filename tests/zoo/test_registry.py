@@ -1,5 +1,6 @@
 import inspect
 import json
+import pathlib
 import pickle
 import pkgutil
 
@@ -10,7 +11,7 @@ from harness import SEGMENTATION, draw, numpy, python, unlisted
 
 import convcraft
 from convcraft import zoo
-from convcraft.zoo import Design, index, registry
+from convcraft.zoo import Design, index, registry, shipped
 
 SMALL = {"input_shape": (16, 16, 3), "design": Design(width=0.25)}
 SLOW = [
@@ -97,7 +98,12 @@ def test_models_with_published_weights():
     found = zoo.list_models(pretrained=True)
     assert {"vgg16", "resnet152_v2", "mobilenet_v3_small", "inception_v3", "squeezenet1_1"} <= set(found)
     assert "resnet50" not in found and zoo.list_models("squeeze*", pretrained=True) == ["squeezenet1_1"]
-    assert all(zoo.info(name).weights == (("imagenet",) if name in found else ()) for name in zoo.list_models())
+    files = sorted(pathlib.Path(shipped.FOLDER).glob("*.weights.h5"))
+    ours = {tuple(file.name.removesuffix(".weights.h5").split("-")[:2]) for file in files}  # (model, weights)
+    for name in zoo.list_models():
+        known = zoo.info(name).weights
+        assert bool(known) == (name in found)
+        assert {weights for weights in known if weights != "imagenet"} == {own for model, own in ours if model == name}
 
 
 @pytest.mark.parametrize("function", [zoo.create, zoo.info])
