@@ -125,7 +125,7 @@ def load(source: str | os.PathLike[str], image_shape: tuple[int, ...], pretraine
         return model if pretrained else _copy(model, False)
     if not pretrained:
         knobs = zoo.info(name).knobs
-        bare = zoo.create(name, input_shape=(*image_shape[:2], image_shape[2]))
+        bare = zoo.create(name, input_shape=image_shape)
         normal = any(isinstance(layer, keras.layers.BatchNormalization) for layer in bare.layers)
         if normal or "normalization" not in knobs:
             return bare

@@ -64,17 +64,14 @@ def choose(task: "Task") -> Choice:
             {},
             linear if len(features.labels) == sum(sizes.values()) else None,
         )
-    earlier = list(task.body.levels)[:-1][-3:]
-    machines = {key: support_vectors(features, key, balanced=task.balanced, seed=seed) for key in earlier}
-    level = max(machines, key=lambda key: machines[key].accuracy) if machines else ""
-    far = bool(level) and _better(machines[level], linear)
+    machine, level = task.machine(features)
     kept, held = held_out(features.labels, HELD, seed)
     part = features.subset(kept)
     first = logistic(part, balanced=task.balanced, seed=seed)
     measured = {"linear": _score(first, features, held, "", balanced)}
     if level:
-        machine = support_vectors(part, level, balanced=task.balanced, seed=seed)
-        measured["svm"] = _score(machine, features, held, level, balanced)
+        trial = support_vectors(part, level, balanced=task.balanced, seed=seed)
+        measured["svm"] = _score(trial, features, held, level, balanced)
     task.say(f"Choosing a policy on {len(held)} of {len(features.labels)} training images, held out …", flush=True)
     measured["deep"], pace = _trial(task, "deep", first, kept, held, balanced)
     promising = max(measured.values()) >= 0.75
@@ -86,14 +83,14 @@ def choose(task: "Task") -> Choice:
     shown = ", ".join(f"{name} {100 * value:.1f} %" for name, value in measured.items())
     where = (
         f"the images are far from those of the pretraining: an earlier layer ({level}) tells them apart better than "
-        f"the last, {100 * machines[level].accuracy:.1f} to {100 * linear.accuracy:.1f} %"
-        if far
+        f"the last, {100 * machine.accuracy:.1f} to {100 * linear.accuracy:.1f} %"
+        if machine is not None and _better(machine, linear)
         else "the images are like those of the pretraining: no earlier layer tells them apart better than the last"
     )
     kind = "balanced accuracy" if balanced else "right"
     why = f"{kind} on {len(held)} held-out training images after short trials: {shown}; {where}"
     whole = len(features.labels) == sum(sizes.values())
-    solved = {"svm": machines.get(level), "scratch": None}.get(policy, linear)
+    solved = {"svm": machine, "scratch": None}.get(policy, linear)
     return Choice(
         policy,
         why,
@@ -117,7 +114,7 @@ def _trial(
     shown = task.shown(trial)
     views = max(1, (config.views or config.epochs * len(kept)) // SHARE)
     epochs = max(1, min(config.epochs, round(views / len(kept))))
-    rate = config.learning_rate * (task.scratch_rate if policy == "scratch" else 1)
+    rate = task.base_rate(policy)
     with unchanged(body.model):
         model = with_head(body, images.class_names, linear)
         groups = prepare(model, body, policy, rate)

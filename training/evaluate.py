@@ -114,6 +114,25 @@ def _with_pictures(model, images, batch_size):
     return metrics, {"labels": labels, "probabilities": probabilities, "index": rows, "images": pictures}
 
 
+def data_of(directory: pathlib.Path) -> Data:
+    """The data of a run, as its recipe loads them.
+
+    Raises:
+        ValueError: where they have changed since.
+    """
+    from .loop import load_recipe
+
+    described = rundir.read_json(directory / "config.json")
+    module = load_recipe(directory / "recipe.py")
+    data = module.data(module.Config(**described["config"]))
+    if data.sha256 != described["data"]["sha256"]:
+        raise ValueError(
+            f"The data at {described['data']['name']} have changed since {directory} was trained: SHA-256 "
+            f"{data.sha256}, expected {described['data']['sha256']}."
+        )
+    return data
+
+
 def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None) -> dict[str, Any]:
     """Measures the model of a run on its validation and test images; writes metrics.json and predictions.npz.
 
@@ -123,19 +142,12 @@ def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None
     from convcraft.zoo import load_model
 
     from . import seeds, segmentation
-    from .loop import load_recipe
 
     directory = pathlib.Path(directory)
     if seeds.directories(directory):
         return seeds.evaluate(directory)
     described = rundir.read_json(directory / "config.json")
-    module = load_recipe(directory / "recipe.py")
-    data = module.data(module.Config(**described["config"]))
-    if data.sha256 != described["data"]["sha256"]:
-        raise ValueError(
-            f"The data at {described['data']['name']} have changed since {directory} was trained: SHA-256 "
-            f"{data.sha256}, expected {described['data']['sha256']}."
-        )
+    data = data_of(directory)
     model = load_model(directory / "model.keras")
     measure = segmentation.score if data.masks else _with_pictures
     metrics, arrays = measure(model, source(data, "test"), data.batch_size)

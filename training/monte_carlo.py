@@ -3,6 +3,7 @@
 import keras
 
 from convcraft.layers import DropPath
+from convcraft.zoo.graphs import is_model
 
 DROPOUTS = (
     keras.layers.Dropout,
@@ -54,7 +55,7 @@ def with_dropout(model: keras.Model) -> keras.Model:
     found = []
 
     def switch(layer):
-        if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
+        if is_model(layer):
             return keras.models.clone_model(layer, clone_function=switch)
         if isinstance(layer, DROPOUTS) and layer.rate > 0:
             found.append(layer.name)

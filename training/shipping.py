@@ -21,7 +21,6 @@ from convcraft import zoo
 from convcraft.zoo import shipped
 
 from . import evaluate, pretrained_card, rundir
-from .loop import load_recipe
 from .report.run import wilson
 
 LARGEST = 5_000_000  # bytes of a file
@@ -62,7 +61,7 @@ def ship(
     if file.stat().st_size > LARGEST:
         raise ValueError(f"{file} has {file.stat().st_size:,} bytes; expected at most {LARGEST:,}.")
     zoo.load_weights(twin, file)
-    data = _data(run, config)
+    data = evaluate.data_of(run)
     images = data.sources["test"].batch(np.arange(min(256, len(data.sources["test"]))))[0]
     _check_same(trained.predict(images, verbose=0), twin.predict(images, verbose=0), name)
     spent = zoo.cost(twin)
@@ -122,14 +121,6 @@ def halve(model: keras.Model, file: pathlib.Path) -> None:
                     target.require_group(path).attrs.update(item.attrs)
 
             source.visititems(copy)
-
-
-def _data(run, config):
-    module = load_recipe(run / "recipe.py")
-    data = module.data(module.Config(**config["config"]))
-    if data.sha256 != config["data"]["sha256"]:
-        raise ValueError(f"The data have changed since {run} was trained: SHA-256 {data.sha256}.")
-    return data
 
 
 def _check_same(before, after, name):

@@ -13,7 +13,7 @@ from convcraft.layers import BootstrappedCrossentropy, ClassWeighted, Model
 from . import balancing, bodies, data, lr_finder, optimize, presets
 from .bodies import Body
 from .choosing import Choice
-from .frozen_features import Linear, compute, logistic, support_vectors
+from .frozen_features import Features, Linear, compute, logistic, support_vectors
 from .policies import Plan, frozen_normalization, grouped, prepare, with_head
 from .restoring import unchanged
 from .tuning_options import FineTuning, augmentation
@@ -46,7 +46,6 @@ class Task:
             source, images.image_shape, preprocessing=config.preprocessing or None, pretrained=pretrained
         )
         self.balanced = config.balance != "none"
-        self.scratch_rate = FROM_SCRATCH
 
     def epochs(self, count: int, views: int | None = None) -> int:
         """Passes over so many images."""
@@ -90,7 +89,7 @@ class Task:
         shows = len(shown.sources["train"]) if shown.sources else sum(shown.counts["train"].values())
         epochs = self.epochs(shows) if trained else 0
         steps = epochs * feed.steps
-        rate = config.learning_rate * (FROM_SCRATCH if policy == "scratch" else 1)
+        rate = self.base_rate(policy)
         groups = prepare(model, body, policy, rate)
         notes = list(body.said)
         if trained and config.find_lr:
@@ -116,17 +115,27 @@ class Task:
         )
         return model, plan
 
+    def base_rate(self, policy: str) -> float:
+        """The rate that the groups' factors multiply."""
+        return self.config.learning_rate * (FROM_SCRATCH if policy == "scratch" else 1)
+
+    def machine(self, features: Features) -> tuple[Linear | None, str]:
+        """The best support vector machine on one of the last three earlier layers, and that layer.
+
+        (None, "") for a body of one resolution, which has none.
+        """
+        earlier = list(self.body.levels)[:-1][-3:]
+        found = {key: support_vectors(features, key, balanced=self.balanced, seed=self.config.seed) for key in earlier}
+        level = max(found, key=lambda key: found[key].accuracy, default="")
+        return found.get(level), level
+
     def solve(self, policy: str) -> tuple[Linear, str]:
         """The classifier of frozen features, and the layer that it is on."""
         features = compute(self.body, self.images, mirror=self.mirror, levels=policy == "svm")
         if policy != "svm":
             return logistic(features, balanced=self.balanced, seed=self.config.seed), ""
-        earlier = list(self.body.levels)[:-1][-3:]
-        if not earlier:
-            return support_vectors(features, balanced=self.balanced, seed=self.config.seed), ""
-        found = {key: support_vectors(features, key, balanced=self.balanced, seed=self.config.seed) for key in earlier}
-        best = max(found, key=lambda key: found[key].accuracy)
-        return found[best], best
+        machine, level = self.machine(features)
+        return machine or support_vectors(features, balanced=self.balanced, seed=self.config.seed), level
 
     def compile(self, model: keras.Model, groups: Any, rate: float, steps: int, epochs: int) -> None:
         """Compiles, after freezing."""

@@ -33,6 +33,11 @@ def names_of(model: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(card["weights"] for card in cards() if card["model"] == model))
 
 
+def of(model: str, weights: Any) -> list[dict[str, Any]]:
+    """The cards of a model's weights of this name: one for each width."""
+    return [card for card in cards() if (card["model"], card["weights"]) == (model, weights)]
+
+
 def named(name: str) -> dict[str, Any]:
     """The card of `MODEL:WEIGHTS`, or of a file's name without its suffix.
 
@@ -62,7 +67,7 @@ def find(model: str, weights: Any, chosen: "Design") -> dict[str, Any] | None:
     Raises:
         ValueError: for another width than those that there are.
     """
-    found = [card for card in cards() if (card["model"], card["weights"]) == (model, weights)]
+    found = of(model, weights)
     for card in found:
         if chosen.width in (None, card["design"].get("width", 1)):
             return card

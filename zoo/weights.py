@@ -140,7 +140,7 @@ def _find(model, architecture, source) -> Arrays:
     text = os.fspath(source)
     if pathlib.Path(text).suffix.lower() in SUFFIXES or os.path.exists(text):
         return read(source)
-    ours = [card for card in shipped.cards() if (card["model"], card["weights"]) == (architecture, text)]
+    ours = shipped.of(architecture, text)
     if ours:
         files = [read(shipped.path(card)) for card in ours]
         return next((file for file in files if _same_width(model, file)), files[0])
