@@ -100,7 +100,7 @@ def add(run: pathlib.Path) -> dict[str, Any]:
 
 
 def options(command: str) -> str:
-    """What a command says beside recipe, data and seeds: "--width 0.25 --bfloat16"."""
+    """What a command says beside recipe, data and seeds: "--width 0.25 --precision mixed_bfloat16"."""
     parts = command.partition(" --")[2].split(" --")
     return " ".join(f"--{part}" for part in parts if part and f"--{part.split()[0]}" not in UNNAMED)
 

@@ -18,7 +18,8 @@ class ClassNames(keras.layers.Layer):
     Args:
         names: the names, in the order of the outputs.
 
-    Call: `(inputs)`; returns the inputs unchanged.
+    Call: `(inputs)`; returns the inputs unchanged; under a mixed precision policy in float32, so that losses and
+    probabilities are not rounded to half the digits.
 
     Example:
         >>> ClassNames(["ant", "bee"]).get_config()["names"]
@@ -26,6 +27,9 @@ class ClassNames(keras.layers.Layer):
     """
 
     def __init__(self, names: Iterable[str], **kwargs: Any):
+        policy = keras.config.dtype_policy()
+        if kwargs.get("dtype") is None and policy.compute_dtype != policy.variable_dtype:
+            kwargs["dtype"] = policy.variable_dtype
         super().__init__(**kwargs)
         if isinstance(names, str) or not isinstance(names, Iterable):
             raise ValueError(f"ClassNames: expected names to be a list of strings, received {names!r}.")

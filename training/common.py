@@ -27,6 +27,7 @@ CACHED = {
 }
 STRATEGIES = ["auto", "mirrored", "multiworker", "none"]
 PRESETS = ["recipe", "modern"]
+PRECISIONS = ["float32", "mixed_bfloat16", "mixed_float16"]
 
 
 @dataclass
@@ -52,6 +53,9 @@ class Common:
     weight_decay: float = 0.0
     # recipe: its own settings; modern: RandAugment, erasing, MixUp or CutMix, averaged weights, cosine with warm-up
     preset: str = "recipe"
+    # of the network's arithmetic: float32, mixed_bfloat16 (faster on GPUs, and on CPUs that know bfloat16) or
+    # mixed_float16 (GPUs before Ampere); weights, normalization, loss and probabilities keep float32
+    precision: str = "float32"
     # of weights, data order, augmentation and validation split
     seed: int = 0
     # train so many times, with seeds from `seed` on, and report mean and deviation
@@ -72,7 +76,13 @@ def check(config: Common) -> None:
     Raises:
         ValueError: naming the option, what came and what is allowed.
     """
-    choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "strategy": STRATEGIES, "preset": PRESETS}
+    choices = {
+        "optimizer": OPTIMIZERS,
+        "schedule": SCHEDULES,
+        "strategy": STRATEGIES,
+        "preset": PRESETS,
+        "precision": PRECISIONS,
+    }
     for name, allowed in choices.items():
         value = getattr(config, name)
         if value not in allowed:

@@ -64,9 +64,17 @@ class Run:
         self.model: keras.Model | None = None
         self.metrics: dict[str, Any] | None = None
 
-    def scope(self) -> contextlib.AbstractContextManager[None]:
-        """The context to build and compile the model in: the strategy's, or none."""
-        return distribute.scope(self.strategy)
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """The context to build and compile the model in: the strategy's, and the precision that was asked for."""
+        before = keras.config.dtype_policy()
+        with distribute.scope(self.strategy):
+            if self.config.precision != "float32":  # the user's own policy stands otherwise
+                keras.config.set_dtype_policy(self.config.precision)
+            try:
+                yield
+            finally:
+                keras.config.set_dtype_policy(before)
 
     def steps(self, data: Data) -> int:
         """Number of training steps in all, for schedules."""

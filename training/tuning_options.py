@@ -5,7 +5,7 @@ import difflib
 import os
 import pathlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -57,6 +57,7 @@ class FineTuning(common.Common):
     find_lr: bool = False
     # share of the training images to hold out and watch; 0 trains on all of them
     validation: float = 0.0
+    precision: ClassVar[str] = "float32"  # no option here: a model that is loaded has its own  # type: ignore[misc]
     # what a Keras model without preprocessing of its own was trained on: raw, 0-1, tf, torch or caffe
     preprocessing: str = ""
 

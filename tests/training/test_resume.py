@@ -128,6 +128,19 @@ def test_other_backends_resume_too(backend, tmp_path):
     assert lines(tmp_path / "killed", "start")[-1]["resumed_at"]["step"] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_resumes_too(precision, tmp_path):
+    """The optimizer's weights stay in float32, and what mixed_float16 scales its loss by is kept as well."""
+    code = TRAIN.replace("{'output'", f"{{'precision': '{precision}', 'output'")
+    for name, die_at in (("whole", 0), ("killed", 9), ("killed", 0)):
+        env = {"DIE_AT": str(die_at), "CHECKPOINT_MINUTES": "0" if name == "killed" else "5"}
+        python(code, RECIPE, tmp_path / name, check=not die_at, **env)
+    ours, theirs = final_state(tmp_path / "killed"), final_state(tmp_path / "whole")
+    assert [key for key in theirs if not np.array_equal(ours[key], theirs[key])] == []
+    assert lines(tmp_path / "killed", "start")[-1]["resumed_at"]["step"] > 0
+
+
 TWO_DEVICES = """
 import sys
 import tensorflow as tf

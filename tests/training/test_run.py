@@ -11,7 +11,7 @@ from harness import draw
 from sklearn.metrics import log_loss
 
 from convcraft import layers, zoo
-from convcraft.training import card, check, data, evaluate, rundir
+from convcraft.training import card, check, common, data, evaluate, rundir, runs
 from convcraft.training.common import Common
 from convcraft.training.progress import Progress
 
@@ -210,6 +210,24 @@ def test_card_states_what_the_run_measured(tmp_path):
     for fact in ("98.77 %", "1,234,567", "7 train, 2 test", "convcraft train r", "12 s", "abc", "def", "8x8x1"):
         assert fact in text, fact
     assert "None" not in text and "TBD" not in text
+
+
+@pytest.mark.parametrize("precision", common.PRECISIONS)
+def test_precision_is_that_of_the_model_alone(precision, tmp_path):
+    """Under `run.scope()` layers compute in it; augmentation, which is made outside, and later models do not."""
+    run = runs.Run(tmp_path, Common(precision=precision, output=str(tmp_path)), "r", "command")
+    with run.scope():
+        model = net(images())
+    dense = next(layer for layer in model.layers if isinstance(layer, keras.layers.Dense))
+    assert dense.compute_dtype == precision.removeprefix("mixed_")
+    assert dense.variable_dtype == "float32" and keras.backend.standardize_dtype(model.output.dtype) == "float32"
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) == (precision == "mixed_float16")
+    assert keras.layers.Dense(1).compute_dtype == "float32", "the policy is as it was"
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision to be one of float32, mixed_bfloat16, mixed_float16; received"):
+        common.check(Common(precision="half"))
 
 
 def test_recipes_must_call_fit(tmp_path):
