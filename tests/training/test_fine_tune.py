@@ -9,10 +9,10 @@ import pytest
 from harness import draw
 
 from convcraft import layers, training, zoo
-from convcraft.training import bodies, frozen_features, policies
-from convcraft.training.choosing import Choice
-from convcraft.training.tuning_options import FineTuning
-from convcraft.training.tuning_task import Task
+from convcraft.training.tuning import bodies, frozen_features, policies
+from convcraft.training.tuning.choosing import Choice
+from convcraft.training.tuning.options import FineTuning
+from convcraft.training.tuning.task import Task
 
 SIZE = 16
 RNG = np.random.default_rng(0)
@@ -286,13 +286,13 @@ class TestAuto:
         model, images = pretrained(), data((20, 20))
         task = Task(model, images, FineTuning(policy="auto", epochs=3, learning_rate=0.1), False, lambda *a, **k: None)
         before = [w.copy() for w in task.body.model.get_weights()]
-        choosing = importlib.import_module("convcraft.training.choosing")
+        choosing = importlib.import_module("convcraft.training.tuning.choosing")
         choosing.choose(task)
         assert same(before, task.body.model.get_weights())
 
     @pytest.mark.slow
     def test_where_nothing_pretrained_helps_it_trains_anew(self, monkeypatch):
-        choosing = importlib.import_module("convcraft.training.choosing")
+        choosing = importlib.import_module("convcraft.training.tuning.choosing")
         shares = {"deep": 0.5, "scratch": 0.9}
         monkeypatch.setattr(choosing, "_trial", lambda task, policy, *rest: (shares[policy], 0.0))
         monkeypatch.setattr(choosing, "_score", lambda *rest: 0.5)
@@ -399,7 +399,7 @@ class TestOptions:
         assert tune(images=training.data.load(stream), policy="linear").plan.epochs == 0
 
     def test_a_choice_is_remembered(self, tmp_path):
-        fine_tuning = importlib.import_module("convcraft.training.fine_tuning")
+        fine_tuning = importlib.import_module("convcraft.training.tuning.tune")
 
         class FakeRun:
             directory, chief = tmp_path, True

@@ -9,9 +9,9 @@ import keras
 from convcraft.layers import ClassNames, GroupedRates, Model
 from convcraft.zoo.graphs import weighs
 
+from ..report.format import duration
 from .bodies import Body
 from .frozen_features import Linear, tiled
-from .report.format import duration
 
 POLICIES = ("auto", "linear", "top", "deep", "svm", "scratch")
 # what a policy does; the table of size and similarity (cs231n; Yosinski et al. 2014, arXiv 1411.1792)

@@ -10,13 +10,14 @@ import numpy as np
 
 from convcraft.layers import BootstrappedCrossentropy, ClassWeighted, Model
 
-from . import balancing, bodies, data, lr_finder, optimize, presets
+from .. import balancing, data, lr_finder, optimize, presets
+from ..restoring import unchanged
+from . import bodies
 from .bodies import Body
 from .choosing import Choice
 from .frozen_features import Features, Linear, compute, logistic, support_vectors
+from .options import FineTuning, augmentation
 from .policies import Plan, frozen_normalization, grouped, prepare, with_head
-from .restoring import unchanged
-from .tuning_options import FineTuning, augmentation
 
 LEAST_EPOCHS = 3
 FROM_SCRATCH = 3.0  # times the rate: new weights have further to go

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..data import Data, Feed
 from .bodies import TILES, Body
-from .data import Data, Feed
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)  # C: the smaller, the stronger the regularization
 MARGIN_STRENGTHS = (0.0001, 0.001, 0.01)  # of support vector machines, whose loss is of another scale
@@ -201,7 +201,7 @@ def _arrays(outputs: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def held_out(labels: Sequence[int] | np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train on and rows to measure on, each class in proportion."""
-    from .data.splits import stratified
+    from ..data.splits import stratified
 
     labels = np.asarray(labels)
     return stratified(labels, max(1, round(share * len(labels))), seed)

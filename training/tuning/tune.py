@@ -11,13 +11,14 @@ import keras
 
 from convcraft.layers import Model
 
-from . import balancing, bodies, check, data, distribute, evaluate, rundir
-from .callbacks import History
+from .. import balancing, check, data, distribute, evaluate, rundir
+from ..callbacks import History
+from ..runs import Run, save_model
+from . import bodies
 from .choosing import Choice, choose
+from .options import FineTuning, options_of, suggest_size
 from .policies import Plan
-from .runs import Run, save_model
-from .tuning_options import FineTuning, options_of, suggest_size
-from .tuning_task import Task, expected_seconds
+from .task import Task, expected_seconds
 
 DECIDED = pathlib.Path("checkpoint", "plan.json")  # what a resumed run must not decide anew
 

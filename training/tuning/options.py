@@ -11,7 +11,8 @@ import numpy as np
 
 from convcraft.layers import RandomAffine
 
-from . import balancing, bodies, common, data, presets
+from .. import balancing, common, data, presets
+from . import bodies
 from .policies import POLICIES
 
 AUGMENT = ("geometric", "light", "standard", "heavy", "modern", "none")
@@ -57,9 +58,11 @@ class FineTuning(common.Common):
     find_lr: bool = False
     # share of the training images to hold out and watch; 0 trains on all of them
     validation: float = 0.0
-    precision: ClassVar[str] = "float32"  # no option here: a model that is loaded has its own  # type: ignore[misc]
     # what a Keras model without preprocessing of its own was trained on: raw, 0-1, tf, torch or caffe
     preprocessing: str = ""
+
+    # no option here: a model that is loaded has its own
+    precision: ClassVar[str] = "float32"  # type: ignore[misc]
 
 
 def augmentation(kind: str, mirror: bool = True) -> Any:

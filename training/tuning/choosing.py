@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import balancing
-from .data import Data, Feed
+from .. import balancing
+from ..data import Data, Feed
+from ..restoring import unchanged
 from .frozen_features import Features, Linear, compute, held_out, logistic, support_vectors
 from .policies import prepare, with_head
-from .restoring import unchanged
 
 if TYPE_CHECKING:
-    from .tuning_task import Task
+    from .task import Task
 
 HELD = 0.25  # of the training images
 MOST = 4000  # images to choose on
