@@ -108,7 +108,12 @@ def worst(labels: np.ndarray, probabilities: np.ndarray, count: int = WORST) -> 
 
 def _with_pictures(model, images, batch_size):
     """Metrics, and what predictions.npz holds of a classifier."""
+    from . import balancing
+
     metrics, labels, probabilities = score_source(model, images, batch_size)
+    sizes = np.bincount(labels)
+    if sizes.max() >= balancing.NOTICED * sizes[sizes > 0].min():  # accuracy alone says little
+        metrics["balanced_accuracy"] = balancing.balanced_accuracy(labels, probabilities.argmax(axis=1))
     rows = worst(labels, probabilities)
     pictures = np.clip(np.rint(images.batch(rows)[0]), 0, 255).astype("uint8")
     return metrics, {"labels": labels, "probabilities": probabilities, "index": rows, "images": pictures}

@@ -156,7 +156,8 @@ def _result(test: dict[str, Any]) -> str:
         pixels = f"{100 * test['accuracy']:.2f} % of the pixels"
         return f"mean IoU {100 * test['mean_iou']:.2f} % ({pixels}, {test['n']} images)"
     right = round(test["accuracy"] * test["n"])
-    return f"accuracy {100 * test['accuracy']:.2f} % ({right} of {test['n']})"
+    balanced = f", balanced {100 * test['balanced_accuracy']:.2f} %" if "balanced_accuracy" in test else ""
+    return f"accuracy {100 * test['accuracy']:.2f} % ({right} of {test['n']}){balanced}"
 
 
 def child_environment() -> dict[str, str]:

@@ -143,7 +143,7 @@ def together(measured: dict[int, dict[str, Any]]) -> dict[str, Any]:
     rows = list(measured.values())
     result: dict[str, Any] = {}
     for name in rows[0]:
-        if name == "n":
+        if name == "n" or not all(name in row for row in rows):
             continue
         values = np.array([row[name] for row in rows], "float64")
         mean, std = float(values.mean()), float(values.std(ddof=1))

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from harness import draw
-from sklearn.metrics import log_loss
+from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from convcraft import layers, zoo
 from convcraft.training import card, check, common, data, evaluate, rundir, runs
@@ -95,6 +95,17 @@ class TestNumbers:
         expected = model.evaluate(x, y, verbose=0, return_dict=True)
         assert metrics["accuracy"] == pytest.approx(expected["accuracy"])
         assert metrics["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+
+    @pytest.mark.parametrize("sizes, told", [((20, 8, 2), True), ((10, 10, 8), False)])
+    def test_classes_of_unequal_size_have_a_balanced_accuracy(self, sizes, told):
+        labels = np.repeat(np.arange(3), sizes)
+        pictures = draw((len(labels), 8, 8, 1), "uint8", 0, 255)
+        found = images()
+        metrics, kept = evaluate._with_pictures(net(found), data.pipeline.ArraySource(pictures, labels), 7)
+        assert ("balanced_accuracy" in metrics) == told
+        if told:
+            expected = balanced_accuracy_score(labels, kept["probabilities"].argmax(axis=1))
+            assert metrics["balanced_accuracy"] == pytest.approx(expected)
 
     def test_worst_are_mistakes_first_by_loss(self):
         probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.45, 0.55], [0.01, 0.99]])

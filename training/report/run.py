@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 LEAST_PROBABILITY = 1e-7  # what Keras clips to before the logarithm
-MEASURES = {"mean_iou": "mean IoU", "accuracy": "accuracy", "loss": "loss"}
+MEASURES = {"mean_iou": "mean IoU", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "loss": "loss"}
 """What a model is measured by, the most telling first."""
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
 
