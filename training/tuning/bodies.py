@@ -11,8 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from convcraft import zoo
+from convcraft import catalog, zoo
 from convcraft.layers import ClassNames, Model, Squeeze, Standardize, Whitening
+from convcraft.sources import Source
+from convcraft.sources import find as find_source
 from convcraft.zoo.graphs import is_model, nodes, weighs
 from convcraft.zoo.transfer import classifies
 
@@ -119,9 +121,10 @@ def find(
 
 def load(source: str | os.PathLike[str], image_shape: tuple[int, ...], pretrained: bool = True) -> keras.Model:
     """The model that a text names: MODEL:WEIGHTS, a `.keras` file or a run's directory."""
-    name, weights = _parts(source)
-    if name is None:
-        model = zoo.load_model(_file(source))
+    named = _named(source)
+    name, weights = named.model, named.weights
+    if named.file:
+        model = zoo.load_model(named.file)
         return model if pretrained else _copy(model, False)
     if not pretrained:
         knobs = zoo.info(name).knobs
@@ -150,42 +153,21 @@ def _copy(model: keras.Model, pretrained: bool) -> keras.Model:
 @lru_cache(maxsize=8)
 def documented_shape(source: str) -> tuple[int | None, int | None, int]:
     """(height, width, channels) that a model is made for, by its text; None where any will do."""
-    name, _ = _parts(source)
-    return zoo.info(name).input_shape if name else tuple(zoo.load_model(_file(source)).inputs[0].shape[1:])
+    named = _named(source)
+    return tuple(zoo.load_model(named.file).inputs[0].shape[1:]) if named.file else zoo.info(named.model).input_shape
 
 
 def fixed_size(source: str) -> bool:
     """Whether a model takes images of one size only."""
-    name, _ = _parts(source)
-    return name is None and None not in documented_shape(source)[:2]
+    return _named(source).file is not None and None not in documented_shape(source)[:2]
 
 
-def _parts(source: Any) -> tuple[str | None, str]:
-    """(name in the zoo, weights); (None, "") for a path."""
+def _named(source: str | os.PathLike[str]) -> Source:
+    """What a text stands for; a model's name alone is its architecture."""
     text = os.fspath(source)
-    if os.path.exists(text):
-        return None, ""
-    name, _, weights = text.partition(":")
-    if name.lower() in zoo.list_models():
-        return name.lower(), weights
-    if text.endswith(".keras") or {"/", "\\"} & set(name):
-        raise FileNotFoundError(f"There is no model {text}.")
-    from convcraft import catalog
-
-    return catalog.require(name, ["model"]), weights
-
-
-def _file(source: Any) -> pathlib.Path:
-    path = pathlib.Path(source)
-    path = path / "model.keras" if path.is_dir() else path
-    if not path.exists():
-        raise FileNotFoundError(f"There is no {path}.")
-    if path.suffix != ".keras":
-        raise ValueError(
-            f"Expected a .keras file, a run's directory or MODEL:WEIGHTS, received {path}. Weights alone do not say "
-            f"of which model they are: squeezenet1_1:{path}."
-        )
-    return path
+    if re.fullmatch(r"\w+", text) and not os.path.exists(text):
+        return Source(text, model=catalog.require(text, ["model"]))
+    return find_source(text)
 
 
 def _before_classifier(model: keras.Model) -> tuple[Any, str | None]:

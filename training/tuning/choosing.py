@@ -20,8 +20,10 @@ HELD = 0.25  # of the training images
 MOST = 4000  # images to choose on
 SHARE = 3  # a trial trains for a third of the views
 FEW = 8  # images of a class, below which nothing can be held out
+MANY = 1000  # images from which on the late layers may be retrained alone
+GENTLE = 0.2  # of the rate: what a pretrained network needs for images like those that it knows
 # cheaper first: of two that do as well, the first is taken
-ORDER = ("linear", "svm", "deep", "scratch")
+ORDER = ("linear", "svm", "top", "deep", "scratch")
 
 
 @dataclass
@@ -31,10 +33,11 @@ class Choice:
     Attributes:
         policy: linear, svm, top, deep or scratch.
         why: in a sentence.
-        measured: policy to accuracy on the held-out images.
+        measured: what was tried to accuracy on the held-out images.
         linear: the classifier of frozen features, where it is solved already.
         level: the layer it is on; "" for the last.
         seconds_per_view: how long training takes an image; 0 where unknown.
+        rate: of the options' learning rate, a factor.
     """
 
     policy: str
@@ -43,93 +46,136 @@ class Choice:
     linear: Linear | None = None
     level: str = ""
     seconds_per_view: float = 0.0
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A policy, tried on the held-out images.
+
+    Attributes:
+        policy: one of `ORDER`.
+        score: share that is right, or the mean of the classes' shares.
+        right: of each image, whether it was recognized.
+        rate: of the options' learning rate, a factor.
+        seconds_per_view: how long training took an image; 0 where unknown.
+    """
+
+    policy: str
+    score: float
+    right: np.ndarray
+    rate: float = 1.0
+    seconds_per_view: float = 0.0
+
+    def __str__(self) -> str:
+        """For the plan."""
+        return self.policy if self.rate == 1 else f"{self.policy} at {self.rate:g} of the rate"
 
 
 def choose(task: "Task") -> Choice:
-    """Measures linear, svm and deep on held-out training images, scratch too where nothing pretrained does well.
+    """Measures the policies on held-out training images: scratch only where nothing pretrained does well.
 
-    Whether the images are like those of the pretraining is measured as well: where they are, nothing beats the
-    features of the last layer; where they are not, an earlier layer knows more, and is worth retraining.
+    Whether the images are like those of the pretraining is measured as well. Where they are, nothing beats the features
+    of the last layer, or retrains them but gently; where they are not, retraining all layers gains much, or an earlier
+    layer knows more.
     """
     images = task.images
     sizes = images.counts["train"]
-    least = min(sizes.values())
+    least, count = min(sizes.values()), sum(sizes.values())
     features = compute(task.body, _some(images, MOST), mirror=task.mirror, levels=True)
     balanced, seed = task.balanced or balancing.imbalance(images)[0] >= balancing.NOTICED, task.config.seed
     linear = logistic(features, balanced=task.balanced, seed=seed)
+    whole = len(features.labels) == count
     if least < FEW:
         return Choice(
             "linear",
             f"only {least} images of some class: too few to train more, or to measure whether it helps",
             {},
-            linear if len(features.labels) == sum(sizes.values()) else None,
+            linear if whole else None,
         )
     machine, level = task.machine(features)
     kept, held = held_out(features.labels, HELD, seed)
     part = features.subset(kept)
     first = logistic(part, balanced=task.balanced, seed=seed)
-    measured = {"linear": _score(first, features, held, "", balanced)}
+    trials = [_solved("linear", first, features, held, "", balanced)]
     if level:
-        trial = support_vectors(part, level, balanced=task.balanced, seed=seed)
-        measured["svm"] = _score(trial, features, held, level, balanced)
+        other = support_vectors(part, level, balanced=task.balanced, seed=seed)
+        trials.append(_solved("svm", other, features, held, level, balanced))
     task.say(f"Choosing a policy on {len(held)} of {len(features.labels)} training images, held out …", flush=True)
-    measured["deep"], pace = _trial(task, "deep", first, kept, held, balanced)
-    promising = max(measured.values()) >= 0.75
-    if not promising:  # nothing that is pretrained knows these images
-        measured["scratch"], _ = _trial(task, "scratch", None, kept, held, balanced)
+    for policy, rate in (("deep", GENTLE), ("deep", 1.0), *([("top", 1.0)] if count >= MANY else [])):
+        trials.append(_trained(task, policy, rate, first, kept, held, balanced))
+    if max(trial.score for trial in trials) < 0.75:  # nothing that is pretrained knows these images
+        trials.append(_trained(task, "scratch", 1.0, None, kept, held, balanced))
     slack = 0.5 / len(held)  # less than one image
-    best = max(measured.values())
-    policy = next(name for name in ORDER if name in measured and measured[name] >= best - slack)
+    best = max(trial.score for trial in trials)
+    trials.sort(key=lambda trial: ORDER.index(trial.policy))
+    chosen = next(trial for trial in trials if trial.score >= best - slack)
+    measured = {str(trial): trial.score for trial in trials}
     shown = ", ".join(f"{name} {100 * value:.1f} %" for name, value in measured.items())
-    where = (
-        f"the images are far from those of the pretraining: an earlier layer ({level}) tells them apart better than "
-        f"the last, {100 * machine.accuracy:.1f} to {100 * linear.accuracy:.1f} %"
-        if machine is not None and _better(machine, linear)
-        else "the images are like those of the pretraining: no earlier layer tells them apart better than the last"
-    )
     kind = "balanced accuracy" if balanced else "right"
-    why = f"{kind} on {len(held)} held-out training images after short trials: {shown}; {where}"
-    whole = len(features.labels) == sum(sizes.values())
-    solved = {"svm": machine, "scratch": None}.get(policy, linear)
+    why = f"{kind} on {len(held)} held-out training images after short trials: {shown}; {_distance(trials, level)}"
+    solved = {"svm": machine, "scratch": None}.get(chosen.policy, linear)
+    frozen = chosen.policy in ("linear", "svm")
     return Choice(
-        policy,
+        chosen.policy,
         why,
         measured,
-        solved if whole or policy not in ("linear", "svm") else None,
-        level if policy == "svm" and whole else "",
-        pace if policy in ("deep", "scratch") else 0.0,
+        solved if whole or not frozen else None,
+        level if chosen.policy == "svm" and whole else "",
+        chosen.seconds_per_view,
+        chosen.rate,
     )
 
 
-def _trial(
-    task: "Task", policy: str, linear: Linear | None, kept: np.ndarray, held: np.ndarray, balanced: bool
-) -> tuple[float, float]:
-    """(accuracy on the held-out rows after a short training on the others, seconds an image); weights are put back."""
-    images, config = task.images, task.config
-    images = _some(images, MOST)
+def _distance(trials: list[Trial], level: str) -> str:
+    """How far the images are from those of the pretraining, by what had to be learned anew, in words."""
+    of = {name: [trial for trial in trials if trial.policy == name] for name in ORDER}
+    linear = of["linear"][0]
+    trained = max((trial for name in ("top", "deep", "scratch") for trial in of[name]), key=lambda trial: trial.score)
+    shares = f"{100 * trained.right.mean():.1f} to {100 * linear.right.mean():.1f} % right"
+    if trained.policy == "scratch" and _better(trained, linear):
+        return f"the images are unlike those of the pretraining: new weights do better than frozen ones, {shares}"
+    if _better(trained, linear):
+        return f"the images are far from those of the pretraining: retrained layers beat frozen ones, {shares}"
+    if of["svm"] and _better(of["svm"][0], linear):
+        return f"the images are far from those of the pretraining: an earlier layer ({level}) tells them apart better"
+    return "the images are like those of the pretraining: neither retrained nor earlier layers tell them apart better"
+
+
+def _trained(
+    task: "Task",
+    policy: str,
+    rate: float,
+    linear: Linear | None,
+    kept: np.ndarray,
+    held: np.ndarray,
+    balanced: bool,
+) -> Trial:
+    """A short training on the kept rows, measured on the others; weights are put back."""
+    images, config = _some(task.images, MOST), task.config
     body = task.scratch() if policy == "scratch" else task.body
     sources = {"train": images.sources["train"].subset(kept), "val": images.sources["train"].subset(held)}
     counts = {split: _counted(images, sources[split].labels) for split in sources}
-    trial = dataclasses.replace(images, sources=sources, counts=counts)
-    shown = task.shown(trial)
+    shown = task.shown(dataclasses.replace(images, sources=sources, counts=counts))
     views = max(1, (config.views or config.epochs * len(kept)) // SHARE)
     epochs = max(1, min(config.epochs, round(views / len(kept))))
-    rate = task.base_rate(policy)
+    base = task.base_rate(policy) * rate
     with unchanged(body.model):
         model = with_head(body, images.class_names, linear)
-        groups = prepare(model, body, policy, rate)
+        groups = prepare(model, body, policy, base)
         feed = shown.feed("train", auto_epoch=True)
-        task.compile(model, groups, rate, epochs * feed.steps, epochs)
+        task.compile(model, groups, base, epochs * feed.steps, epochs)
         dataset = feed.dataset()
         model.fit(dataset, epochs=1, initial_epoch=0, verbose=0, shuffle=False)  # compiles
         began = time.perf_counter()
         if epochs > 1:
             model.fit(dataset, epochs=epochs, initial_epoch=1, verbose=0, shuffle=False)
         pace = (time.perf_counter() - began) / max(1, (epochs - 1) * feed.steps * feed.batch_size)
-        watched = Feed(sources["val"], task.config.batch_size, shuffle=False)
+        watched = Feed(sources["val"], config.batch_size, shuffle=False)
         logits = np.concatenate([model.predict_on_batch(x) for x, *_ in watched.numpy()])
-    right = logits.argmax(axis=1) == sources["val"].labels
-    return _mean(right, sources["val"].labels, balanced), pace if epochs > 1 else 0.0
+    labels = np.asarray(sources["val"].labels)
+    right = logits.argmax(axis=1) == labels
+    return Trial(policy, _mean(right, labels, balanced), right, rate, pace if epochs > 1 else 0.0)
 
 
 def _some(images: Data, most: int) -> Data:
@@ -149,9 +195,11 @@ def _counted(images: Data, labels: np.ndarray) -> dict[str, int]:
     return dict(zip(images.class_names, numbers, strict=True))
 
 
-def _score(linear: Linear, features: Features, rows: np.ndarray, key: str, balanced: bool) -> float:
+def _solved(policy: str, linear: Linear, features: Features, rows: np.ndarray, key: str, balanced: bool) -> Trial:
+    """A classifier of frozen features on the held-out rows."""
     logits = features.vectors[key][rows] @ linear.kernel + linear.bias
-    return _mean(logits.argmax(axis=1) == features.labels[rows], features.labels[rows], balanced)
+    right = logits.argmax(axis=1) == features.labels[rows]
+    return Trial(policy, _mean(right, features.labels[rows], balanced), right)
 
 
 def _mean(right: np.ndarray, labels: Any, balanced: bool) -> float:
@@ -160,7 +208,7 @@ def _mean(right: np.ndarray, labels: Any, balanced: bool) -> float:
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
-def _better(one: Linear, other: Linear) -> bool:
+def _better(one: Trial, other: Trial) -> bool:
     """Whether one is right more often, by more than the standard error of the difference on the same images."""
     gain = one.right.astype("float64") - other.right
     return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))

@@ -90,7 +90,7 @@ class Task:
         shows = len(shown.sources["train"]) if shown.sources else sum(shown.counts["train"].values())
         epochs = self.epochs(shows) if trained else 0
         steps = epochs * feed.steps
-        rate = self.base_rate(policy)
+        rate = self.base_rate(policy) * choice.rate
         groups = prepare(model, body, policy, rate)
         notes = list(body.said)
         if trained and config.find_lr:

@@ -227,7 +227,7 @@ def _remember(run: Run | None, choice: Choice) -> None:
     """Writes what was chosen, for a start that resumes."""
     if run and run.chief:
         (run.directory / DECIDED).parent.mkdir(parents=True, exist_ok=True)
-        rundir.write_json(run.directory / DECIDED, {"policy": choice.policy, "why": choice.why})
+        rundir.write_json(run.directory / DECIDED, {"policy": choice.policy, "why": choice.why, "rate": choice.rate})
 
 
 def _decided(run: Run | None) -> Choice | None:
