@@ -1,10 +1,12 @@
 """Fine-tuning on small sets of photographs, beside training from scratch with the same budget.
 
     python benchmarks/fine_tuning.py --weights squeezenet1_1:imagenet [--sets …] [--policies auto scratch] [--seeds 5]
+    python benchmarks/fine_tuning.py --draw
 
 Reads the sets from $CONVCRAFT_DATA: hymenoptera (its own split), sign_digits (20 training images a class, the rest to
 test), bccd (half of the crops, or 20 a class, the rest to test). Of the last three, the seed chooses the images.
-Appends a row for each run to benchmarks/results/fine_tuning.csv, and prints means with 95 % intervals over the seeds.
+Keeps a row for each run in benchmarks/results/fine_tuning.csv, and writes their means with 95 % intervals over the
+seeds as the table of docs/fine-tuning.md.
 """
 
 import argparse
@@ -13,9 +15,12 @@ import os
 import pathlib
 import tempfile
 import time
+from collections import Counter
 
 import numpy as np
+from marks import between
 
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "fine-tuning.md"
 RESULTS = pathlib.Path(__file__).parent / "results" / "fine_tuning.csv"
 # name: (folder, training images of a class; a fraction of all where below 1; None for the folder's own split)
 SETS = {
@@ -28,7 +33,7 @@ COLUMNS = ["set", "weights", "policy", "used", "seed", "train", "test", "image_s
 COLUMNS += ["seconds", "load", "cores", "keras", "convcraft"]
 
 
-def table(folder: pathlib.Path, share: float, seed: int, target: pathlib.Path) -> pathlib.Path:
+def splits(folder: pathlib.Path, share: float, seed: int, target: pathlib.Path) -> pathlib.Path:
     """A .csv of files, labels and splits."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -52,10 +57,11 @@ def measure(name: str, weights: str, policy: str, seed: int, target: pathlib.Pat
 
     folder, share = SETS[name]
     home = pathlib.Path(os.environ["CONVCRAFT_DATA"], folder)
-    source = home if share is None else table(home, share, seed, target)
+    source = home if share is None else splits(home, share, seed, target)
     began = time.monotonic()
     size = training.suggest_size(weights, str(home))
     data = training.data.load(source, size=size, validation=0, seed=seed, channels=3)
+    print(f"\n{name}, {weights}, {policy}, seed {seed}", flush=True)
     tuned = training.fine_tune(weights, data, policy=policy, seed=seed)
     seconds = time.monotonic() - began
     return {
@@ -78,35 +84,56 @@ def measure(name: str, weights: str, policy: str, seed: int, target: pathlib.Pat
 
 
 def keep(row: dict[str, object]) -> None:
-    """Appends a row to the results."""
+    """Adds a row to the results; the one before of the same set, weights, policy and seed gives way."""
     RESULTS.parent.mkdir(exist_ok=True)
-    fresh = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
+    key = ("set", "weights", "policy", "seed")
+    rows = [old for old in read() if any(old[each] != str(row[each]) for each in key)]
+    with RESULTS.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted([*rows, row], key=lambda each: [str(each[name]) for name in key]))
 
 
-def summary() -> None:
-    """Means and 95 % intervals over the seeds of what has been measured."""
+def read() -> list[dict[str, str]]:
+    """The rows that are kept."""
+    if not RESULTS.exists():
+        return []
+    with RESULTS.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def table() -> str:
+    """The means over the seeds, a line for each set, weights and policy."""
     from scipy import stats
 
-    with RESULTS.open() as file:
-        rows = list(csv.DictReader(file))
-    groups = sorted({(row["set"], row["weights"], row["policy"]) for row in rows})
-    print(f"{'set':<16}{'policy':<9}{'accuracy, %':<20}{'balanced, %':<20}{'seconds':<10}{'n':<4}chosen")
-    for group in groups:
+    lines = [
+        "| set | weights | policy | accuracy, % | balanced, % | seeds | trained on | tested on | seconds |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    rows = read()
+    for group in sorted({(row["set"], row["weights"], row["policy"]) for row in rows}):
         those = [row for row in rows if (row["set"], row["weights"], row["policy"]) == group]
-        said = []
+        shares = []
         for key in ("accuracy", "balanced_accuracy"):
             values = 100 * np.array([float(row[key]) for row in those])
             n = len(values)
-            half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else float("nan")
-            said.append(f"{values.mean():.2f} ± {half:.2f}")
-        seconds = np.mean([float(row["seconds"]) for row in those])
-        used = ", ".join(sorted({row["used"] for row in those}))
-        print(f"{group[0]:<16}{group[2]:<9}{said[0]:<20}{said[1]:<20}{seconds:<10.0f}{len(those):<4}{used}")
+            half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else 0.0
+            shares.append(f"{values.mean():.1f} ± {half:.1f}" if n > 1 else f"{values.mean():.1f}")
+        used = Counter(row["used"] for row in those)
+        chosen = ", ".join(f"{name} {count}" if len(used) > 1 else name for name, count in used.most_common())
+        policy = f"`{group[2]}`" + (f" ({chosen})" if group[2] == "auto" else "")
+        weights = "none" if group[2] == "scratch" else f"`{group[1]}`"
+        # beside other work it says nothing
+        spent = [float(row["seconds"]) for row in those if float(row["load"]) < 3]
+        seconds = f"{np.mean(spent):.0f}" if spent else ""
+        cells = [group[0], weights, policy, *shares, str(len(those)), those[0]["train"], those[0]["test"], seconds]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def document() -> str:
+    """docs/fine-tuning.md with the table of now."""
+    return between(PAGE.read_text(encoding="utf-8"), "fine-tuning", "benchmarks/fine_tuning.py", table())
 
 
 def main() -> None:
@@ -116,13 +143,18 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--policies", nargs="+", default=["auto", "scratch"])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--draw", action="store_true", help="write the table from the rows, and no more")
     options = parser.parse_args()
+    if options.draw:
+        PAGE.write_text(document(), encoding="utf-8")
+        return
     with tempfile.TemporaryDirectory() as target:
         for seed in range(options.seeds):
             for name in options.sets:
                 for policy in options.policies:
                     keep(measure(name, options.weights, policy, seed, pathlib.Path(target)))
-    summary()
+    PAGE.write_text(document(), encoding="utf-8")
+    print(table())
 
 
 if __name__ == "__main__":

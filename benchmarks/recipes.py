@@ -15,11 +15,14 @@ import subprocess
 import sys
 from typing import Any
 
+from marks import between
+
 ROOT = pathlib.Path(__file__).parents[1]
 ROWS = pathlib.Path(__file__).with_name("results") / "recipes.csv"
 README = ROOT / "README.md"
 PICTURE = ROOT / "docs" / "pictures" / "recipes.svg"
 WEIGHTS = ROOT / "docs" / "weights.md"
+SCRIPT = "benchmarks/recipes.py"
 HEADER = [
     "recipe",
     "options",
@@ -148,23 +151,15 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def between(text: str, mark: str, content: str) -> str:
-    """A document with `content` of now between its two comments of this mark."""
-    begin, end = f"<!-- {mark}: begin, by benchmarks/recipes.py -->", f"<!-- {mark}: end -->"
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"Expected {begin} and {end} in the document.")
-    return f"{before}{begin}\n{content}\n{end}{after}"
-
-
 def documents() -> dict[pathlib.Path, str]:
     """The documents with their tables of now."""
     from convcraft.training import pretrained_card
 
     return {
-        README: between(README.read_text(encoding="utf-8"), "recipes", table()),
-        WEIGHTS: between(WEIGHTS.read_text(encoding="utf-8"), "weights", pretrained_card.table("../zoo/pretrained")),
+        README: between(README.read_text(encoding="utf-8"), "recipes", SCRIPT, table()),
+        WEIGHTS: between(
+            WEIGHTS.read_text(encoding="utf-8"), "weights", SCRIPT, pretrained_card.table("../zoo/pretrained")
+        ),
     }
 
 

@@ -167,8 +167,12 @@ def test_readme_shows_the_three_ways():
     assert picture, "a picture of the report"
 
 
-def test_tables_are_those_of_the_measurements():
-    """As `python benchmarks/recipes.py draw` makes them, from benchmarks/results and the package's cards."""
+def test_tables_are_those_of_the_measurements(monkeypatch):
+    """As the scripts make them, from benchmarks/results and the package's cards."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))  # as `python benchmarks/recipes.py` has it
     documents = runpy.run_path(str(ROOT / "benchmarks" / "recipes.py"))["documents"]
     for path, text in documents().items():
         assert path.read_text("utf-8") == text, f"python benchmarks/recipes.py draw makes another table in {path.name}"
+    tuned = runpy.run_path(str(ROOT / "benchmarks" / "fine_tuning.py"))
+    page = tuned["PAGE"].read_text("utf-8")
+    assert page == tuned["document"](), "python benchmarks/fine_tuning.py --draw makes another table"

@@ -15,8 +15,11 @@ from convcraft import catalog, zoo
 from convcraft.layers import ClassNames, Model, Squeeze, Standardize, Whitening
 from convcraft.sources import Source
 from convcraft.sources import find as find_source
+from convcraft.zoo import shipped
 from convcraft.zoo.graphs import is_model, nodes, weighs
 from convcraft.zoo.transfer import classifies
+
+from .. import rundir
 
 # layers that may follow a classifier without being one
 BEHIND = (
@@ -160,6 +163,16 @@ def documented_shape(source: str) -> tuple[int | None, int | None, int]:
 def fixed_size(source: str) -> bool:
     """Whether a model takes images of one size only."""
     return _named(source).file is not None and None not in documented_shape(source)[:2]
+
+
+def learned_side(source: str) -> int:
+    """The larger side, in pixels, of the images that weights were trained on; 0 where nothing says so."""
+    named = _named(source)
+    if named.run:
+        shape = rundir.read_json(named.run / "config.json").get("data", {}).get("image_shape", ())
+    else:
+        shape = next((card["input_shape"] for card in shipped.of(named.model, named.weights)), ())
+    return max(shape[:2], default=0)
 
 
 def _named(source: str | os.PathLike[str]) -> Source:

@@ -78,7 +78,8 @@ def suggest_size(model: str, source: Any) -> int:
     """The image size to fine-tune at: the model's own, or less where the images are much smaller.
 
     Enlarging images helps a network whose filters know larger things, and costs time with the square; more than half
-    again was not seen to pay.
+    again was not seen to pay. Nor does it pay to show a network things at more than twice the size at which it has
+    learned to see them.
 
     Args:
         model: MODEL:WEIGHTS or a path; see `fine_tune`.
@@ -88,13 +89,14 @@ def suggest_size(model: str, source: Any) -> int:
         Height and width in pixels, a multiple of 32.
 
     Example:
-        >>> suggest_size("squeezenet1_1:imagenet", "digits")
-        224
+        >>> suggest_size("squeezenet1_1:imagenet", "digits"), suggest_size("squeezenet1_1:tinyimagenet80", "digits")
+        (224, 128)
     """
     height, width, _ = bodies.documented_shape(model)
     full = height or width or 224
     if bodies.fixed_size(model):
         return full
+    full = min(full, 2 * bodies.learned_side(model) or full)
     side = _median_side(source)
     if not side:
         return full
