@@ -263,6 +263,27 @@ class TestPreprocessing:
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
     @pytest.mark.slow
+    def test_a_task_of_keras_hub_itself(self, monkeypatch):
+        monkeypatch.setenv("KERAS_HUB_HOME", "")  # nothing is downloaded
+        hub = pytest.importorskip("keras_hub")
+        stages = {"stackwise_num_filters": [64, 64], "stackwise_num_blocks": [1, 1], "stackwise_num_strides": [1, 2]}
+        backbone = hub.models.ResNetBackbone(
+            input_conv_filters=[64],
+            input_conv_kernel_sizes=[3],
+            block_type="basic_block",
+            image_shape=(32, 32, 3),
+            **stages,
+        )
+        converter = hub.layers.ResNetImageConverter(image_size=(32, 32), scale=1 / 255, offset=-0.5)
+        preprocessor = hub.models.ResNetImageClassifierPreprocessor(image_converter=converter)
+        task = hub.models.ResNetImageClassifier(backbone=backbone, num_classes=5, preprocessor=preprocessor)
+        x = RNG.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+        found = bodies.find(task, (32, 32, 3)).model.predict(x, verbose=0)
+        expected = backbone.predict(task.preprocessor(x), verbose=0).mean(axis=(1, 2))
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+        assert tune(task, data(size=32), policy="deep", epochs=1).model.output_shape == (None, 2)
+
+    @pytest.mark.slow
     def test_nested_and_sequential_models(self):
         base = keras.applications.MobileNet(weights=None, input_shape=(32, 32, 3), include_top=False, alpha=0.25)
         stack = [keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 127.5, -1), base]

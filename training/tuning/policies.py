@@ -9,7 +9,7 @@ import keras
 from convcraft.layers import ClassNames, GroupedRates, Model
 from convcraft.zoo.graphs import weighs
 
-from ..report.format import duration
+from ..report.format import duration, plural
 from .bodies import Body
 from .frozen_features import Linear, tiled
 
@@ -94,7 +94,9 @@ class Plan:
             rate = f"learns at {group.rate:.2g}" if group.rate else "frozen"
             if group.rate and not self.epochs:
                 rate = "solved at once"
-            lines.append(f"  {group.name:<13} {rate}, {len(group.layers)} layers, {group.parameters:,} parameters")
+            lines.append(
+                f"  {group.name:<13} {rate}, {plural(len(group.layers), 'layer')}, {group.parameters:,} parameters"
+            )
         lines += [f"  {key:<13} {value}" for key, value in self.settings.items()]
         if self.epochs:
             lines.append(f"  training      {self.epochs} epochs, {self.steps:,} steps")

@@ -158,8 +158,9 @@ class Task:
         config, said = self.config, {}
         mirrored = "and their mirror images" if self.mirror else "not mirrored"
         if linear is not None:
-            said["head"] = (
-                f"solved on the training images {mirrored}, {100 * linear.accuracy:.1f} % of them right when held out"
+            said["begins"] = (
+                f"with a head solved on the training images {mirrored}, "
+                f"{100 * linear.accuracy:.1f} % of them right when held out"
             )
         if trained:
             said["optimizer"] = f"{config.optimizer}, {config.schedule} schedule, weight decay {config.weight_decay:g}"
