@@ -183,16 +183,18 @@ def draw() -> None:
             axis.annotate(
                 f"{row['recipe']} {row['options']}".strip(),
                 (cost, share),
-                (0, 5),
+                (6, 0),  # beside the interval
                 textcoords="offset points",
                 fontsize=7,
-                ha="center",
+                va="center",
             )
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.xaxis.set_minor_formatter(NullFormatter())
-        axis.margins(x=0.4, y=0.15)
+        axis.margins(x=0.1, y=0.15)
+        left, right = axis.get_xlim()
+        axis.set_xlim(left, right**2 / left)  # room for the names
         axis.set(title=name, xlabel="million multiply-adds an image", ylabel="test accuracy, %")
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
