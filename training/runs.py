@@ -61,6 +61,7 @@ class Run:
         self.began = time.monotonic()
         self.earlier = 0.0
         self.parts: list[Run] = []
+        self.told = False
         self.model: keras.Model | None = None
         self.metrics: dict[str, Any] | None = None
 
@@ -100,6 +101,7 @@ class Run:
         if os.environ.get("TF_CONFIG"):
             raise ValueError("Expected a single worker where a run has parts, received TF_CONFIG.")
         made = Run(self.directory / name, self.config, self.recipe, self.command, self.strategy)
+        made.told = True  # by the run itself
         self.parts.append(made)
         return made
 
@@ -122,6 +124,13 @@ class Run:
         self.model = model
         return model
 
+    def tell(self, data: Data) -> None:
+        """Prints, once, what was found in the data that their user should know: files left out, copies, splits."""
+        if self.chief and not self.told:
+            for line in data.report.remarks(most=5):
+                print(line, flush=True)
+        self.told = True
+
     def fit(self, model: keras.Model, data: Data, callbacks: Sequence[keras.callbacks.Callback] = ()) -> keras.Model:
         """Trains `model` on the training images, from where an earlier start of this run stopped.
 
@@ -136,6 +145,7 @@ class Run:
         check.fits(model, data)
         check.fits_strategy(model, self.strategy)
         check.fits_schedule(model, callbacks)
+        self.tell(data)
         feed = self._feed(data)
         steps = min(2, feed.steps) if self.config.smoke else feed.steps
         validation = None
@@ -226,6 +236,7 @@ class Run:
                     "classes": list(data.class_names),
                     "counts": data.counts,
                     "image_shape": list(data.image_shape),
+                    "remarks": data.report.remarks(),
                 },
             },
         )

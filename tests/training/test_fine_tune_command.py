@@ -45,13 +45,17 @@ def weights(tmp_path_factory):
 def test_a_folder_becomes_a_run(tmp_path, weights):
     """One command; then predict, evaluate and report work on what it left."""
     photographs = folder(tmp_path / "photographs")
+    for n in range(7):
+        (photographs / "red" / f"torn{n}.jpg").write_bytes(b"half")
     done = convcraft("fine-tune", weights, photographs, "--policy", "linear", "--output", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "Plan: fine-tune" in done.stdout and "frozen" in done.stdout
+    assert done.stdout.count("Unreadable and left out (7)") == 1 and done.stdout.count("torn") == 5
     assert set(FILES.split()) <= {path.name for path in (tmp_path / "out").iterdir()}
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["test"]["accuracy"] == 1.0
     config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert sum("torn" in line for line in config["data"]["remarks"]) == 7, "all of them are named somewhere"
     assert config["data"]["classes"] == ["green", "red"] and config["config"]["policy"] == "linear"
     seen = convcraft("predict", "out", photographs / "red" / "3.png", cwd=tmp_path)
     assert seen.returncode == 0 and "red" in seen.stdout.split("\n")[0], seen.stdout + seen.stderr

@@ -60,12 +60,18 @@ class Report:
             common = sorted(self.sizes.items(), key=lambda item: (-item[1], item[0]))
             shown = ", ".join(f"{h}x{w} ({n:,})" for (h, w), n in common[:5])
             lines.append(f"Sizes found (height x width): {shown}{f', … ({len(common)} sizes)' if common[5:] else ''}")
-        lines += [f"Note: {note}" for note in self.notes]
+        return "\n".join([*lines, *self.remarks()])
+
+    def remarks(self, most: int | None = None) -> list[str]:
+        """What was not as it should be, or was decided: lines, at most so many of them on unreadable files."""
+        lines = [f"Note: {note}" for note in self.notes]
         lines += [f"Converted: {done} ({number:,})" for done, number in sorted(self.conversions.items())]
         if self.unreadable:
             lines.append(f"Unreadable and left out ({len(self.unreadable)}):")
-            lines += [f"  {name}: {reason}" for name, reason in self.unreadable]
-        return "\n".join(lines)
+            lines += [f"  {name}: {reason}" for name, reason in self.unreadable[:most]]
+            left = len(self.unreadable[:most]) < len(self.unreadable)
+            lines += ["  …, all of them in the run's config.json"] if left else []
+        return lines
 
 
 def complete(loaded: Loaded, validation: float, seed: int) -> None:

@@ -104,6 +104,11 @@ def fine_tune(
         plan.seconds = expected_seconds(model, task.shown(), plan.steps) if plan.seconds is None else plan.seconds
     elif not plan.epochs:
         plan.seconds = time.monotonic() - began
+    if run:
+        run.tell(images)
+    else:
+        for line in images.report.remarks():
+            say(line, flush=True)
     if not resumes:
         say(str(plan), flush=True)
     _remember(run, choice)
