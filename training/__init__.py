@@ -12,6 +12,8 @@ EXPORTS = {
     "OneCycleMomentum": "schedules",
     "Run": "runs",
     "Snapshots": "ensembles",
+    "StopAtPerfectTrainAccuracy": "stopping",
+    "StopAtTrainAccuracyDrop": "stopping",
     "balance": "balancing",
     "can_mirror": "presets",
     "class_weights": "balancing",
