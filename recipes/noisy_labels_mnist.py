@@ -29,7 +29,7 @@ class Config(training.Common):
     schedule: str = "cosine"
     # share of the labels that are wrong
     noise: float = 0.4
-    # uniform: any other class; pairs: always the next one
+    # uniform: any other class; pairs: always the next one; permutation: that of one permutation; missing: none
     noise_kind: str = "uniform"
     # plain, soft or hard
     loss: str = "hard"
@@ -49,9 +49,11 @@ def model(config, images):
 def loss(config):
     if config.loss not in ("plain", "soft", "hard"):
         raise ValueError(f"Expected loss to be plain, soft or hard; received {config.loss!r}.")
-    if config.loss == "plain":
+    if config.loss == "plain" and config.noise_kind != "missing":
         return training.loss(config)
-    return layers.BootstrappedCrossentropy(config.loss, config.beta)
+    if config.loss == "plain":  # crossentropy of the labels that there are
+        return layers.BootstrappedCrossentropy(beta=1.0, ignore=-1)
+    return layers.BootstrappedCrossentropy(config.loss, config.beta, ignore=-1)
 
 
 def train(config, run):

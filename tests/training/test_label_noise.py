@@ -1,15 +1,17 @@
 """Labels that are wrong on purpose."""
 
+import keras
 import numpy as np
 import pytest
 from harness import draw
 
+from convcraft.layers import BootstrappedCrossentropy
 from convcraft.training import data, from_masks, inject_label_noise
 
 CLEAN = data.load((draw((500, 4, 4, 1), "uint8", 0, 255), np.arange(500) % 5))
 
 
-@pytest.mark.parametrize("kind", ["uniform", "pairs"])
+@pytest.mark.parametrize("kind", ["uniform", "pairs", "permutation"])
 @pytest.mark.parametrize("rate", [0.0, 0.4, 1.0])
 def test_the_share_is_exact_and_the_test_stays_right(rate, kind):
     noisy = inject_label_noise(CLEAN, rate, kind)
@@ -21,6 +23,37 @@ def test_the_share_is_exact_and_the_test_stays_right(rate, kind):
             wrong = before != after
             np.testing.assert_array_equal(after[wrong], (before[wrong] + 1) % 5)
     assert noisy.sources["test"] is CLEAN.sources["test"]
+
+
+def test_a_permutation_is_one_for_all_splits():
+    noisy = inject_label_noise(CLEAN, 1.0, "permutation", seed=2)
+    pairs = set()
+    for split in ("train", "val"):
+        pairs |= set(zip(CLEAN.sources[split].labels.tolist(), noisy.sources[split].labels.tolist(), strict=True))
+    assert sorted(before for before, _ in pairs) == sorted(after for _, after in pairs) == list(range(5))
+    assert all(before != after for before, after in pairs)
+
+
+def test_each_class_has_its_own_share():
+    noisy = inject_label_noise(CLEAN, {"1": 0.5, "3": 1.0})
+    before, after = CLEAN.sources["train"].labels, noisy.sources["train"].labels
+    wrong = [(after != before)[before == label].mean() for label in range(5)]
+    size = (before == 1).sum()
+    np.testing.assert_allclose(wrong, [0, round(0.5 * size) / size, 0, 1, 0])
+
+
+def test_missing_labels_are_trained_around():
+    """A network learns from images without a label what it would have learned without these images."""
+    noisy = inject_label_noise(CLEAN, 0.4, "missing")
+    labels = noisy.sources["train"].labels
+    assert (labels == -1).mean() == pytest.approx(0.4, abs=0.5 / len(labels))
+    assert sum(noisy.counts["train"].values()) == (labels >= 0).sum()
+    assert noisy.sources["val"] is CLEAN.sources["val"], "nothing can be measured on images without a label"
+    logits = draw((len(labels), 5))
+    loss = BootstrappedCrossentropy(beta=1.0, ignore=-1)(labels, logits)
+    known = labels >= 0
+    plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels[known], logits[known])
+    assert float(loss) == pytest.approx(float(plain) * known.mean(), rel=1e-5)
 
 
 def test_uniform_takes_every_other_class_alike():
@@ -48,6 +81,8 @@ def test_images_and_order_are_the_same():
     "arguments, message",
     [
         ({"rate": 1.1}, "rate from 0 to 1"),
+        ({"rate": {"2": -0.1}}, "received -0.1 of '2'"),
+        ({"rate": {"two": 0.1}}, "among 0, 1, 2, 3, 4; received 'two'"),
         ({"rate": 0.1, "kind": "some"}, "uniform, pairs"),
         ({"rate": 0.1, "splits": ("train", "tset")}, "received 'tset'"),
     ],
