@@ -23,6 +23,7 @@ EXPORTS = {
     "export": "exporting",
     "find_lr": "lr_finder",
     "fine_tune": "tuning.tune",
+    "fit_width": "sizing",
     "from_masks": "segmentation",
     "inject_label_noise": "label_noise",
     "linear_scaled": "schedules",
