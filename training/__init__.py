@@ -8,6 +8,7 @@ EXPORTS = {
     "Ensemble": "ensembles",
     "FineTuned": "tuning.tune",
     "FineTuning": "tuning.options",
+    "Monitor": "monitor",
     "OneCycle": "schedules",
     "OneCycleMomentum": "schedules",
     "Run": "runs",
