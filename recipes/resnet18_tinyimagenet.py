@@ -4,9 +4,9 @@ Teaches    what a residual network needs for 64x64 pixels: a first convolution t
            stage still has 4x4 places; and what width costs: at 0.4 of the paper's a sixth of its weights
 Data       tinyimagenet80 (80 of Tiny ImageNet's classes, 64x64: 36,000 photographs to train on, 4,000 for
            validation, 4,000 more to test), or where it is not at hand the embedded digits
-Accuracy   not measured yet
-Time       not measured yet
-Command    convcraft train resnet18_tinyimagenet --data tinyimagenet80
+Accuracy   55.43 % (n = 1, seed 0) of 4,000 test images, in mixed_bfloat16. Training accuracy was 82 %: it overfits
+Time       71 min on 2 CPU cores that were shared with other work
+Command    convcraft train resnet18_tinyimagenet --data tinyimagenet80    (measured: with --precision mixed_bfloat16)
 Differs    from the paper: 0.4 of its width, no stride in the first convolution, one cycle of the learning rate and
            label smoothing in place of steps
 Not for    a first try: squeezenet_tinyimagenet takes a third of the time
