@@ -15,7 +15,6 @@ from .restoring import unchanged
 
 PROBE = 128  # images
 SATURATED = {"tanh": (-0.99, 0.99), "sigmoid": (0.01, 0.99), "relu6": (-np.inf, 5.999)}  # beyond: hardly a gradient
-BOUNDED = set(SATURATED) | {"hard_sigmoid", "hard_tanh", "softsign"}
 
 
 class Monitor(keras.callbacks.Callback):
@@ -140,7 +139,7 @@ class Monitor(keras.callbacks.Callback):
         for name, answer in answers.items():
             values = to_numpy(answer)
             kind = _kind(self.model.get_layer(name))
-            if kind not in BOUNDED:
+            if kind == "relu":
                 silent = (values == 0).reshape(-1, values.shape[-1]).all(axis=0)
                 self.dead.setdefault(name, []).append(float(silent.mean()))
             if kind in SATURATED:

@@ -12,6 +12,7 @@ import numpy as np
 from convcraft import zoo
 
 from . import distribute
+from .restoring import unchanged
 
 FINE = 1.01  # the ratio of two widths that need not be told apart
 STEPS = 5  # that are timed
@@ -160,8 +161,6 @@ def step_seconds(model: keras.Model, batch_size: int = 32) -> float:
         >>> 0 < step_seconds(zoo.create("plain_cnn", input_shape=(16, 16, 3)), 4)
         True
     """
-    from .restoring import unchanged
-
     trial = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     trial.compile(keras.optimizers.SGD(1e-6, momentum=0.9), loss, jit_compile=distribute.compile_xla())

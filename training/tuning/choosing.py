@@ -3,14 +3,14 @@
 import dataclasses
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import balancing
 from ..data import Data, Feed
 from ..restoring import unchanged
-from .frozen_features import Features, Linear, compute, held_out, logistic, support_vectors
+from .frozen_features import Features, Linear, compute, held_out, logistic, share_right, support_vectors
 from .policies import prepare, with_head
 
 if TYPE_CHECKING:
@@ -79,11 +79,11 @@ def choose(task: "Task") -> Choice:
     of the last layer, or retrains them but gently; where they are not, retraining all layers gains much, or an earlier
     layer knows more.
     """
-    images = task.images
-    sizes = images.counts["train"]
+    sizes = task.images.counts["train"]
     least, count = min(sizes.values()), sum(sizes.values())
-    features = compute(task.body, _some(images, MOST), mirror=task.mirror, levels=True)
-    balanced, seed = task.balanced or balancing.imbalance(images)[0] >= balancing.NOTICED, task.config.seed
+    images = _some(task.images, MOST)
+    features = compute(task.body, images, mirror=task.mirror, levels=True)
+    balanced, seed = task.balanced or balancing.imbalance(task.images)[0] >= balancing.NOTICED, task.config.seed
     linear = logistic(features, balanced=task.balanced, seed=seed)
     whole = len(features.labels) == count
     if least < FEW:
@@ -95,7 +95,7 @@ def choose(task: "Task") -> Choice:
         )
     machine, level = task.machine(features)
     kept, held = held_out(features.labels, HELD, seed)
-    part = features.subset(kept)
+    parted, part = _parted(images, kept, held), features.subset(kept)
     first = logistic(part, balanced=task.balanced, seed=seed)
     trials = [_solved("linear", first, features, held, "", balanced)]
     if level:
@@ -103,9 +103,9 @@ def choose(task: "Task") -> Choice:
         trials.append(_solved("svm", other, features, held, level, balanced))
     task.say(f"Choosing a policy on {len(held)} of {len(features.labels)} training images, held out …", flush=True)
     for policy, rate in (("deep", GENTLE), ("deep", 1.0), *([("top", 1.0)] if count >= MANY else [])):
-        trials.append(_trained(task, policy, rate, first, kept, held, balanced))
+        trials.append(_trained(task, policy, rate, first, parted, balanced))
     if max(trial.score for trial in trials) < 0.75:  # nothing that is pretrained knows these images
-        trials.append(_trained(task, "scratch", 1.0, None, kept, held, balanced))
+        trials.append(_trained(task, "scratch", 1.0, None, parted, balanced))
     slack = 0.5 / len(held)  # less than one image
     best = max(trial.score for trial in trials)
     trials.sort(key=lambda trial: ORDER.index(trial.policy))
@@ -142,26 +142,16 @@ def _distance(trials: list[Trial], level: str) -> str:
     return "the images are like those of the pretraining: neither retrained nor earlier layers tell them apart better"
 
 
-def _trained(
-    task: "Task",
-    policy: str,
-    rate: float,
-    linear: Linear | None,
-    kept: np.ndarray,
-    held: np.ndarray,
-    balanced: bool,
-) -> Trial:
-    """A short training on the kept rows, measured on the others; weights are put back."""
-    images, config = _some(task.images, MOST), task.config
+def _trained(task: "Task", policy: str, rate: float, linear: Linear | None, parted: Data, balanced: bool) -> Trial:
+    """A short training on the kept images, measured on the held-out ones; weights are put back."""
+    config, held, count = task.config, parted.sources["val"], len(parted.sources["train"])
     body = task.scratch() if policy == "scratch" else task.body
-    sources = {"train": images.sources["train"].subset(kept), "val": images.sources["train"].subset(held)}
-    counts = {split: _counted(images, sources[split].labels) for split in sources}
-    shown = task.shown(dataclasses.replace(images, sources=sources, counts=counts))
-    views = max(1, (config.views or config.epochs * len(kept)) // SHARE)
-    epochs = max(1, min(config.epochs, round(views / len(kept))))
+    shown = task.shown(parted)
+    views = max(1, (config.views or config.epochs * count) // SHARE)
+    epochs = max(1, min(config.epochs, round(views / count)))
     base = task.base_rate(policy) * rate
     with unchanged(body.model):
-        model = with_head(body, images.class_names, linear)
+        model = with_head(body, parted.class_names, linear)
         groups = prepare(model, body, policy, base)
         feed = shown.feed("train", auto_epoch=True)
         task.compile(model, groups, base, epochs * feed.steps, epochs)
@@ -171,11 +161,11 @@ def _trained(
         if epochs > 1:
             model.fit(dataset, epochs=epochs, initial_epoch=1, verbose=0, shuffle=False)
         pace = (time.perf_counter() - began) / max(1, (epochs - 1) * feed.steps * feed.batch_size)
-        watched = Feed(sources["val"], config.batch_size, shuffle=False)
+        watched = Feed(held, config.batch_size, shuffle=False)
         logits = np.concatenate([model.predict_on_batch(x) for x, *_ in watched.numpy()])
-    labels = np.asarray(sources["val"].labels)
+    labels = np.asarray(held.labels)
     right = logits.argmax(axis=1) == labels
-    return Trial(policy, _mean(right, labels, balanced), right, rate, pace if epochs > 1 else 0.0)
+    return Trial(policy, share_right(right, labels, balanced), right, rate, pace if epochs > 1 else 0.0)
 
 
 def _some(images: Data, most: int) -> Data:
@@ -190,6 +180,14 @@ def _some(images: Data, most: int) -> Data:
     )
 
 
+def _parted(images: Data, kept: np.ndarray, held: np.ndarray) -> Data:
+    """The data of a trial: of the training images some to train on, the others as validation."""
+    source = images.sources["train"]
+    sources = {"train": source.subset(kept), "val": source.subset(held)}
+    counts = {split: _counted(images, each.labels) for split, each in sources.items()}
+    return dataclasses.replace(images, sources=sources, counts=counts)
+
+
 def _counted(images: Data, labels: np.ndarray) -> dict[str, int]:
     numbers = np.bincount(labels, minlength=len(images.class_names)).tolist()
     return dict(zip(images.class_names, numbers, strict=True))
@@ -199,13 +197,7 @@ def _solved(policy: str, linear: Linear, features: Features, rows: np.ndarray, k
     """A classifier of frozen features on the held-out rows."""
     logits = features.vectors[key][rows] @ linear.kernel + linear.bias
     right = logits.argmax(axis=1) == features.labels[rows]
-    return Trial(policy, _mean(right, features.labels[rows], balanced), right)
-
-
-def _mean(right: np.ndarray, labels: Any, balanced: bool) -> float:
-    if not balanced:
-        return float(right.mean())
-    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+    return Trial(policy, share_right(right, features.labels[rows], balanced), right)
 
 
 def _better(one: Trial, other: Trial) -> bool:

@@ -141,7 +141,7 @@ def _fitted(features: Features, key: str, make: Any, strengths: tuple[float, ...
                 best = loss, strength, right, softening
         assert best is not None
         _, strength, right, softening = best
-        score = _mean(right, labels[rows], balanced)
+        score = share_right(right, labels[rows], balanced)
         kernel, bias = _solve(features, key, np.arange(len(labels)), make(strength), classes)
     return Linear(
         (softening * kernel).astype("float32"), (softening * bias).astype("float32"), float(score), right, strength
@@ -175,7 +175,8 @@ def _softened(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     return (float(SOFTENINGS[best]) if np.any(logits) else 1.0), float(losses[best])
 
 
-def _mean(right: np.ndarray, labels: np.ndarray, balanced: bool) -> float:
+def share_right(right: np.ndarray, labels: np.ndarray, balanced: bool) -> float:
+    """The share of images that are recognized; balanced, the mean of the classes' shares."""
     if not balanced:
         return float(right.mean())
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
