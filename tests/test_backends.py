@@ -10,20 +10,21 @@ import pytest
 from harness import environment
 
 TESTS = pathlib.Path(__file__).parent
-# compiling each of the zoo's knobs on JAX takes minutes: here each layer's contract, and of each family one step of
-# training and real weights on real images
+# compiling each of the zoo's knobs on JAX takes minutes: here each layer's contract, of each family one step of
+# training, real weights on real images, and fine-tuning
 CHOSEN = (
     "test_contract or same_bits or murmur or tensorflow_addons or published_vectors or is_the_formula "
-    "or lowers_the_loss or recognizes"
+    "or lowers_the_loss or recognizes or TestFreezing"
 )
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="started by the TensorFlow run")
 @pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
-def test_layers_and_zoo(backend):
-    """Layers and zoo on JAX (always) and PyTorch (`make test-all`)."""
+def test_layers_zoo_and_fine_tuning(backend):
+    """Layers, zoo and fine-tuning on JAX (always) and PyTorch (`make test-all`)."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--rootdir", str(TESTS.parent)]
-    command += ["-c", str(TESTS.parent / "setup.cfg"), str(TESTS / "layers"), str(TESTS / "zoo"), "-k", CHOSEN]
+    command += ["-c", str(TESTS.parent / "setup.cfg"), str(TESTS / "layers"), str(TESTS / "zoo")]
+    command += [str(TESTS / "training" / "test_fine_tune.py"), "-k", CHOSEN]
     # no sys.path of this process: it holds what pytest has put there
     env = environment(KERAS_BACKEND=backend, PYTHONPATH=os.environ.get("PYTHONPATH", ""))
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=os.getcwd())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from . import distribute
 from .data import Data
 
 SAMPLE = 2048  # images: enough for the statistics, little beside an epoch
@@ -50,7 +51,7 @@ def to_data(model: keras.Model, data: Data) -> Adapted | None:
         def batches(before=before, sizes=sizes) -> Iterator[np.ndarray]:
             for images in _sample(data):
                 sizes.append(len(images))
-                yield images if before is None else np.asarray(before.predict_on_batch(images))
+                yield images if before is None else distribute.answers(before, images)
 
         layer.adapt(batches())
         names.append(layer.name)

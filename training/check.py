@@ -7,7 +7,7 @@ import keras
 from convcraft import zoo
 
 from .data import Data, check_fits
-from .distribute import Strategy
+from .distribute import Strategy, strategy_of
 from .optimize import innermost
 
 
@@ -68,8 +68,7 @@ def fits_strategy(model: keras.Model, strategy: Strategy | None) -> None:
     """Checks that `model` was built under `strategy`; Keras would train it on one device without a word."""
     if strategy is None or not hasattr(strategy, "scope"):
         return
-    # not the property distribute_strategy, which answers with whatever strategy is active
-    if model._distribute_strategy is not strategy:
+    if strategy_of(model) is not strategy:
         raise ValueError(
             f"Expected {model.name} to be built inside the scope of {type(strategy).__name__}, received a model built "
             "outside it. Build and compile it under `with run.scope():`."

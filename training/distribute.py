@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import keras
 
+from convcraft.layers.base import to_numpy
+
 from .common import STRATEGIES
 
 Strategy = Any  # tf.distribute.Strategy or keras.distribution.DataParallel
@@ -112,6 +114,21 @@ def replicas(strategy: Strategy | None) -> int:
     if hasattr(strategy, "num_replicas_in_sync"):
         return strategy.num_replicas_in_sync
     return strategy.device_mesh.devices.size
+
+
+def strategy_of(model: keras.Model) -> Strategy | None:
+    """The strategy that `model` was built under; None without one."""
+    # not the property distribute_strategy, which answers with whatever strategy is active
+    return getattr(model, "_distribute_strategy", None)
+
+
+def answers(model: keras.Model, images: Any) -> Any:
+    """What `model` answers to a batch of images, each image once, in NumPy.
+
+    Keras's `predict_on_batch` shows the whole batch to every replica, and gives the answers of all.
+    """
+    count = len(images)
+    return keras.tree.map_structure(lambda answer: to_numpy(answer)[:count], model.predict_on_batch(images))
 
 
 def is_chief(strategy: Strategy | None) -> bool:

@@ -48,8 +48,10 @@ def score_source(
     model: "keras.Model", images: Source, batch_size: int
 ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """As `score`, for a `Source`."""
+    from .distribute import answers
+
     feed = Feed(images, batch_size, shuffle=False)
-    batches = [(labels, model.predict_on_batch(pictures)) for pictures, labels in feed.numpy()]
+    batches = [(labels, answers(model, pictures)) for pictures, labels in feed.numpy()]
     labels = np.concatenate([each for each, _ in batches])
     logits = np.concatenate([each for _, each in batches]).astype("float64")
     logits -= logits.max(axis=1, keepdims=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from convcraft.layers import as_model
 
+from . import distribute
 from .data import Data
 from .optimize import innermost
 from .restoring import unchanged
@@ -114,8 +115,9 @@ def find_lr(
     if optimizer is None:
         optimizer = model.optimizer if compiled else keras.optimizers.SGD(momentum=0.9)
     inner = as_model(model)
-    trial = type(inner)(inner.inputs[0], inner.outputs[0], name=model.name)  # shares layers; compiled apart
-    trial.compile(_copied(optimizer, start), loss, jit_compile=getattr(model, "jit_compile", None) or False)
+    with distribute.scope(distribute.strategy_of(model)):
+        trial = type(inner)(inner.inputs[0], inner.outputs[0], name=model.name)  # shares layers; compiled apart
+        trial.compile(_copied(optimizer, start), loss, jit_compile=getattr(model, "jit_compile", None) or False)
     rates = np.geomspace(start, stop, steps)
     found: list[float] = []
     average, smoothing = 0.0, max(0.0, 1 - 1 / (WINDOW * steps))

@@ -9,6 +9,7 @@ import numpy as np
 from convcraft.layers.base import to_numpy
 from convcraft.zoo.graphs import is_model
 
+from . import distribute
 from .data import Data
 from .optimize import learning_rate
 from .restoring import unchanged
@@ -135,9 +136,8 @@ class Monitor(keras.callbacks.Callback):
             self._looking = _activations(self.model)
         if self._looking is None:
             return
-        answers = self._looking.predict_on_batch(self.probe[0])
-        for name, answer in answers.items():
-            values = to_numpy(answer)
+        answers = distribute.answers(self._looking, self.probe[0])
+        for name, values in answers.items():
             kind = _kind(self.model.get_layer(name))
             if kind == "relu":
                 silent = (values == 0).reshape(-1, values.shape[-1]).all(axis=0)

@@ -7,6 +7,8 @@ import keras
 
 from convcraft.layers.base import to_numpy
 
+from . import distribute
+
 
 @contextlib.contextmanager
 def unchanged(model: keras.Model) -> Iterator[None]:
@@ -17,7 +19,8 @@ def unchanged(model: keras.Model) -> Iterator[None]:
     """
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None and not optimizer.built:
-        optimizer.build(model.trainable_variables)
+        with distribute.scope(distribute.strategy_of(model)):
+            optimizer.build(model.trainable_variables)
     variables = [*model.variables, *(optimizer.variables if optimizer is not None else [])]
     before = [(variable, to_numpy(variable).copy()) for variable in variables]
     try:

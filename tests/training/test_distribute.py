@@ -14,9 +14,10 @@ from harness import BACKEND, environment, python
 
 from convcraft import layers, zoo
 from convcraft.layers.base import to_numpy
-from convcraft.training import check, data, distribute
+from convcraft.training import check, data, distribute, find_lr
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
+FOLDERS = json.dumps([str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1])])
 WORKER = pathlib.Path(__file__).with_name("worker.py")
 
 
@@ -176,6 +177,52 @@ def test_fit_under_the_strategy_trains_and_saves(tmp_path):
     assert alone["loss"] == pytest.approx(history["val_loss"][-1], rel=1e-4)
 
 
+def test_answers_of_a_batch_come_once():
+    """Keras's `predict_on_batch` gives those of all replicas, each of which has seen the whole batch."""
+    found = images(10)
+    pictures, _ = found.arrays("train")
+    with mirrored().scope():
+        model = build(found)
+    assert len(model.predict_on_batch(pictures)) == 20
+    np.testing.assert_allclose(distribute.answers(model, pictures), to_numpy(model(pictures)), rtol=1e-4, atol=1e-5)
+
+
+def test_range_test_under_the_strategy():
+    """Each step sees what one device would see, so the curve is the same."""
+    found, strategy = images(80), mirrored()
+    with strategy.scope():
+        model = build(found)
+    two = find_lr(model, found, start=1e-5, stop=1e-2, steps=12)
+    one = find_lr(build(found), found, start=1e-5, stop=1e-2, steps=12)
+    np.testing.assert_allclose(two.losses, one.losses, rtol=1e-3)
+
+
+# in a process of its own: TensorFlow numbers the collective operations of all trainings of a process
+FINE_TUNING = """
+import sys, json
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.path[:0] = json.loads(sys.argv[1])
+import test_distribute as t
+from convcraft.training import fine_tune
+found = t.images(40)
+options = {"policy": sys.argv[2], "epochs": 1, "views": 0, "augment": "none", "verbose": False}
+one = fine_tune(t.build(found), found, **options)
+with t.mirrored().scope():
+    two = fine_tune(t.build(found), found, **options)
+assert t.distribute.replicas(t.distribute.strategy_of(two.model)) == 2 and two.policy == one.policy
+for ours, theirs in zip(two.model.weights, one.model.weights, strict=True):
+    t.np.testing.assert_allclose(t.to_numpy(ours), t.to_numpy(theirs), rtol=1e-2, atol=2e-3)
+"""
+
+
+@pytest.mark.parametrize("policy", ["linear", "deep", pytest.param("auto", marks=pytest.mark.slow)])
+def test_fine_tuning_under_the_strategy(policy):
+    """Features are those of one device, and what is trained is trained on both, to the same weights."""
+    python(FINE_TUNING, FOLDERS, policy)
+
+
 def test_a_model_built_outside_the_scope_is_refused():
     found = images()
     model = build(found)
@@ -230,8 +277,7 @@ print("RESULT" + json.dumps([type(strategy).__name__, *results]))
 
 
 def test_mirrored_on_one_device_equals_none():
-    folders = json.dumps([str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1])])
-    kind, none, forced = json.loads(python(ONE_DEVICE, folders).split("RESULT")[1])
+    kind, none, forced = json.loads(python(ONE_DEVICE, FOLDERS).split("RESULT")[1])
     assert kind == "MirroredStrategy"
     assert none.keys() == forced.keys()
     for name, values in none.items():

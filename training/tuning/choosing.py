@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import balancing
+from .. import balancing, distribute
 from ..data import Data, Feed
 from ..restoring import unchanged
 from .frozen_features import Features, Linear, compute, held_out, logistic, share_right, support_vectors
@@ -153,7 +153,7 @@ def _trained(task: "Task", policy: str, rate: float, linear: Linear | None, part
     with unchanged(body.model):
         model = with_head(body, parted.class_names, linear)
         groups = prepare(model, body, policy, base)
-        feed = shown.feed("train", auto_epoch=True)
+        feed = shown.feed("train", auto_epoch=True, multiple_of=task.replicas)
         task.compile(model, groups, base, epochs * feed.steps, epochs)
         dataset = feed.dataset()
         model.fit(dataset, epochs=1, initial_epoch=0, verbose=0, shuffle=False)  # compiles
@@ -162,7 +162,7 @@ def _trained(task: "Task", policy: str, rate: float, linear: Linear | None, part
             model.fit(dataset, epochs=epochs, initial_epoch=1, verbose=0, shuffle=False)
         pace = (time.perf_counter() - began) / max(1, (epochs - 1) * feed.steps * feed.batch_size)
         watched = Feed(held, config.batch_size, shuffle=False)
-        logits = np.concatenate([model.predict_on_batch(x) for x, *_ in watched.numpy()])
+        logits = np.concatenate([distribute.answers(model, x) for x, *_ in watched.numpy()])
     labels = np.asarray(held.labels)
     right = logits.argmax(axis=1) == labels
     return Trial(policy, share_right(right, labels, balanced), right, rate, pace if epochs > 1 else 0.0)

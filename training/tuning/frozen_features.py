@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from .. import distribute
 from ..data import Data, Feed
 from .bodies import TILES, Body
 
@@ -74,9 +75,9 @@ def compute(body: Body, data: Data, *, split: str = "train", mirror: bool = True
     labels = []
     batches = feed.numpy() if isinstance(feed, Feed) else feed.dataset().as_numpy_iterator()
     for images, given, *_ in batches:
-        parts.append(_arrays(model.predict_on_batch(images)))
+        parts.append(_arrays(distribute.answers(model, images)))
         if mirror:
-            mirrors.append(_arrays(model.predict_on_batch(np.ascontiguousarray(images[:, :, ::-1]))))
+            mirrors.append(_arrays(distribute.answers(model, np.ascontiguousarray(images[:, :, ::-1]))))
         labels.append(given)
     joined = [
         {key: np.concatenate([part[key] for part in each]) for key in outputs} for each in (parts, mirrors) if each
@@ -197,7 +198,7 @@ def _tiles(body: Body) -> dict[str, Any]:
 
 
 def _arrays(outputs: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {key: np.asarray(keras.ops.convert_to_numpy(value), "float32") for key, value in outputs.items()}
+    return {key: value.astype("float32") for key, value in outputs.items()}
 
 
 def held_out(labels: Sequence[int] | np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from convcraft.layers import BootstrappedCrossentropy, ClassWeighted, Model
 
-from .. import balancing, data, lr_finder, optimize, presets
+from .. import balancing, data, distribute, lr_finder, optimize, presets
 from ..restoring import unchanged
 from . import bodies
 from .bodies import Body
@@ -33,6 +33,7 @@ class Task:
         jit: of `compile`.
         say: prints.
         body: the pretrained body.
+        replicas: over how many devices a batch is split.
     """
 
     def __init__(self, source: Any, images: data.Data, config: FineTuning, jit: Any, say: Any):
@@ -47,6 +48,7 @@ class Task:
             source, images.image_shape, preprocessing=config.preprocessing or None, pretrained=pretrained
         )
         self.balanced = config.balance != "none"
+        self.replicas = distribute.replicas(distribute.strategy_of(self.body.model))
 
     def epochs(self, count: int, views: int | None = None) -> int:
         """Passes over so many images."""
@@ -86,7 +88,7 @@ class Task:
             linear, level = self.solve(policy)
         model = with_head(body, self.images.class_names, linear, level)
         shown = self.shown() if trained else self.images
-        feed = shown.feed("train")
+        feed = shown.feed("train", multiple_of=self.replicas)
         shows = len(shown.sources["train"]) if shown.sources else sum(shown.counts["train"].values())
         epochs = self.epochs(shows) if trained else 0
         steps = epochs * feed.steps
@@ -195,7 +197,7 @@ def expected_seconds(model: keras.Model, images: data.Data, steps: int, few: int
         def on_train_batch_end(self, batch, logs=None):
             times.append(time.perf_counter())
 
-    feed = images.feed("train")
+    feed = images.feed("train", multiple_of=distribute.replicas(distribute.strategy_of(model)))
     with unchanged(model):
         model.fit(
             feed.dataset(),

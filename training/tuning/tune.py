@@ -157,8 +157,9 @@ def _train(task: Task, model: keras.Model, plan: Plan, run: Run | None, verbose:
     if not plan.epochs:
         row = _row(model, task.images)
         return {name: [value] for name, value in row.items()}
-    feed = shown.feed("train", auto_epoch=True) if not shown.streams else shown.feed("train")
-    validation = shown.feed("val").dataset() if "val" in shown.counts else None
+    share = {"multiple_of": task.replicas}
+    feed = shown.feed("train", **share) if shown.streams else shown.feed("train", auto_epoch=True, **share)
+    validation = shown.feed("val", **share).dataset() if "val" in shown.counts else None
     callbacks = [_Lines(plan.epochs)] if verbose else []
     done = model.fit(
         feed.dataset(),
