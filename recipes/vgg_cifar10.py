@@ -4,9 +4,13 @@ Teaches    a plain stack of small kernels; normalization in place of the paper's
            (`--normalization none` goes back: 13 convolutions deep it may not learn at all)
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
-Accuracy   not measured yet
-Time       not measured yet. 20 million multiply-adds an image at --width 0.25, 312 million at 1
-Command    convcraft train vgg_cifar10 --data cifar10
+Accuracy   85.61 % (n = 1, seed 0) at --width 0.35 on the 10,000 test images of CIFAR-10 (JPEG), whose pixels were
+           recompressed at quality 75: not comparable with published errors. Training accuracy was 91.1 %. The original
+           pixels, and full width: not measured yet
+Time       44 min on 2 CPU cores that were shared with other work. 39 million multiply-adds an image at that width, 312
+           million at 1
+Command    convcraft train vgg_cifar10 --data cifar10    (measured: --data cifar10_jpeg --width 0.35 --epochs 24
+           --schedule onecycle --precision mixed_bfloat16)
 Differs    from the paper, which is on ImageNet: batch normalization, no hidden dense layer and no dropout, a rate ten
            times as high, batches of 128 in place of 256, shifts in place of crops at several scales, 30 epochs. Weight
            decay is decoupled: the paper's 5e-4 acts tenfold through a momentum of 0.9, so it is 5e-3 here
