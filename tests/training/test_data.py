@@ -334,6 +334,15 @@ def test_tables_that_are_refused(tmp_path):
 # arrays
 
 
+def test_well_known_archives_know_their_classes(tmp_path):
+    x, y = np.zeros((20, 8, 8, 3), "uint8"), np.arange(20) % 10
+    for name, classes in {"cifar10_jpeg": "cat", "fashion_mnist": "Dress", "mine": "3", "cifar100": "3"}.items():
+        np.savez(tmp_path / f"{name}.npz", x_train=x, y_train=y)
+        assert data.load(tmp_path / f"{name}.npz", validation=0).class_names[3] == classes
+    np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=y, names=list("abcdefghij"))
+    assert data.load(tmp_path / "cifar10.npz", validation=0).class_names[3] == "d", "its own names come first"
+
+
 def test_npz_with_names_and_strings(tmp_path):
     x, y = arrays()
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y[:, None], x_test=x, y_test=y, names=list("abcd"), extra=1)

@@ -30,6 +30,8 @@ CLASS_NAMES = {
     "cifar100": CIFAR100.split(),
 }
 NAMES = ("digits", *CLASS_NAMES)
+# archives of these names that bring none have these classes
+KNOWN = {**CLASS_NAMES, "cifar10_jpeg": CLASS_NAMES["cifar10"]}
 
 
 def locate(source: str | os.PathLike) -> pathlib.Path | str:
@@ -94,7 +96,10 @@ def read_name(name: str, size: tuple[int, int] | None, channels: int | None) -> 
 
 
 def read_npz(path: pathlib.Path, size: tuple[int, int] | None, channels: int | None) -> Loaded:
-    """Reads an .npz: `x_train y_train [x_val y_val] [x_test y_test] [names]`, or `x y [names]`."""
+    """Reads an .npz: `x_train y_train [x_val y_val] [x_test y_test] [names]`, or `x y [names]`.
+
+    Classes without names are called 0, 1, …; but those of `cifar10.npz` and other sets in `KNOWN` as everybody calls them.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
@@ -103,6 +108,9 @@ def read_npz(path: pathlib.Path, size: tuple[int, int] | None, channels: int | N
             f"Expected an archive of plain arrays in {path}, received {error}. Save labels as integers, or "
             "as strings by np.array(labels, dtype=str)."
         ) from error
+    names, labels = KNOWN.get(path.stem, []), arrays.get("y_train", np.zeros(0))
+    if "names" not in arrays and labels.dtype.kind in "iu" and labels.size and labels.max() == len(names) - 1:
+        arrays["names"] = np.array(names)
     return read_arrays(arrays, size, channels)
 
 
