@@ -5,7 +5,9 @@ from convcraft.lazy import attach
 EXPORTS = {
     "Common": "common",
     "CyclicalLR": "schedules",
+    "Diagnosis": "diagnosis",
     "Ensemble": "ensembles",
+    "Finding": "symptoms",
     "FineTuned": "tuning.tune",
     "FineTuning": "tuning.options",
     "Monitor": "monitor",
@@ -19,6 +21,7 @@ EXPORTS = {
     "can_mirror": "presets",
     "class_weights": "balancing",
     "data": None,
+    "diagnose": "diagnosis",
     "distribute": None,
     "exponential_decay": "schedules",
     "export": "exporting",

@@ -98,7 +98,7 @@ def read_name(name: str, size: tuple[int, int] | None, channels: int | None) -> 
 def read_npz(path: pathlib.Path, size: tuple[int, int] | None, channels: int | None) -> Loaded:
     """Reads an .npz: `x_train y_train [x_val y_val] [x_test y_test] [names]`, or `x y [names]`.
 
-    Classes without names are called 0, 1, …; but those of `cifar10.npz` and other sets in `KNOWN` as everybody calls them.
+    Classes without names are called 0, 1, …, but those of the archives in `KNOWN` as everybody calls them.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
