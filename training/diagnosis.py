@@ -3,16 +3,19 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
-import keras
 import numpy as np
 
 from . import symptoms
-from .monitor import Monitor
 from .symptoms import Curves, Finding
 
-Training = Monitor | keras.callbacks.History | Mapping[str, Any]
+if TYPE_CHECKING:  # reports are written without Keras
+    import keras
+
+    from .monitor import Monitor
+
+Training = Union["Monitor", "keras.callbacks.History", Mapping[str, Any]]
 
 
 @dataclass
@@ -66,7 +69,7 @@ def diagnose(training: Training, classes: int | None = None) -> Diagnosis:
         Wei, "Must Know Tips/Tricks in Deep Neural Networks", sections 4, 7 and 8; how often it is right:
         docs/diagnosis.md.
     """
-    monitor = training if isinstance(training, Monitor) else None
+    monitor: Any = training if hasattr(training, "losses") else None
     history = _history(training)
     if classes is None:
         shape = getattr(getattr(training, "model", None), "output_shape", None)
@@ -89,7 +92,7 @@ def diagnose(training: Training, classes: int | None = None) -> Diagnosis:
 
 def _history(training: Any) -> Mapping[str, Sequence[float]]:
     """Name of a number to its value after each epoch."""
-    if isinstance(training, Monitor):
+    if hasattr(training, "losses"):  # a Monitor
         names = {name for epoch in training.epochs for name in epoch}
         found: Any = {name: [epoch.get(name, math.nan) for epoch in training.epochs] for name in names}
     else:

@@ -1,8 +1,8 @@
 """The learning rate range test: how far the rate can rise before training breaks (Smith 2017, arXiv 1506.01186)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -25,10 +25,12 @@ class LearningRates:
     Attributes:
         rates: of each step.
         losses: of each step, smoothed.
+        accuracies: the same, smoothed; empty where there are no classes.
         suggestions: name of a rule to its rate: "steep" where the loss falls fastest, "valley" in the middle of its
             longest fall, "minimum/10" a tenth of where it is least.
-        min_lr: where the loss begins to fall.
-        max_lr: a quarter of where the loss is least: a good peak for a cycle.
+        min_lr: where accuracy begins to rise; without accuracies, where the loss begins to fall.
+        max_lr: where accuracy is highest, before it gets ragged or falls; without accuracies, a quarter of where the
+            loss is least. The two are the ends of a cycle (Smith 2017, section 3.3).
     """
 
     rates: np.ndarray
@@ -36,6 +38,7 @@ class LearningRates:
     suggestions: dict[str, float]
     min_lr: float
     max_lr: float
+    accuracies: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def __repr__(self) -> str:
         """The rates in one line."""
@@ -62,6 +65,8 @@ class LearningRates:
             axes.plot([rate], [loss], "o", color=f"C{number}", label=f"{name} {rate:.2g}")
         axes.set(xlabel="learning rate", ylabel="loss, smoothed")
         axes.legend(frameon=False)
+        if self.rates[1] - self.rates[0] > 0.5 * (self.rates[-1] - self.rates[-2]):  # a linear ramp
+            axes.set_xscale("linear")
         return axes
 
 
@@ -74,6 +79,8 @@ def find_lr(
     start: float = 1e-6,
     stop: float = 10.0,
     steps: int = 100,
+    ramp: Literal["exponential", "linear"] = "exponential",
+    repeats: int = 1,
 ) -> LearningRates:
     """Trains for a few steps at rising rates, and says which are good; the model is left as it was.
 
@@ -87,6 +94,8 @@ def find_lr(
         start: the first rate.
         stop: the last, unless the loss has reached four times its least value before.
         steps: to take.
+        ramp: how the rate rises: by the same factor each step, or by the same amount, as in the paper.
+        repeats: tests to make, from the same weights with other batches; their curves are averaged.
 
     Returns:
         A `LearningRates`, with `min_lr`, `max_lr`, `suggestions` and `plot()`.
@@ -109,40 +118,61 @@ def find_lr(
         raise ValueError(f"find_lr: expected 0 < start < stop, received start={start}, stop={stop}.")
     if steps < 10:
         raise ValueError(f"find_lr: expected at least 10 steps, received steps={steps}.")
+    if ramp not in ("exponential", "linear") or repeats < 1:
+        raise ValueError(
+            f"find_lr: expected ramp to be exponential or linear and repeats to be at least 1, received {ramp!r} and "
+            f"{repeats}."
+        )
     compiled = getattr(model, "compiled", False)
     if loss is None:
         loss = model.loss if compiled else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     if optimizer is None:
         optimizer = model.optimizer if compiled else keras.optimizers.SGD(momentum=0.9)
     inner = as_model(model)
+    jit = getattr(model, "jit_compile", None) or False
     with distribute.scope(distribute.strategy_of(model)):
         trial = type(inner)(inner.inputs[0], inner.outputs[0], name=model.name)  # shares layers; compiled apart
-        trial.compile(_copied(optimizer, start), loss, jit_compile=getattr(model, "jit_compile", None) or False)
-    rates = np.geomspace(start, stop, steps)
-    found: list[float] = []
-    average, smoothing = 0.0, max(0.0, 1 - 1 / (WINDOW * steps))
-    with unchanged(trial):
-        batches = _endless(data)
-        for step, rate in enumerate(rates):
-            trial.optimizer.learning_rate = float(rate)
-            x, y = next(batches)
-            value = float(trial.train_on_batch(x, y))
-            if not np.isfinite(value):
-                break
-            average = smoothing * average + (1 - smoothing) * value
-            found.append(average / (1 - smoothing ** (step + 1)))
-            if step > steps // 10 and found[-1] > BROKEN * min(found):
-                break
-    if len(found) < 5:
+        trial.compile(_copied(optimizer, start), loss, weighted_metrics=_accuracy(loss), jit_compile=jit)
+    rates = np.geomspace(start, stop, steps) if ramp == "exponential" else np.linspace(start, stop, steps)
+    batches = _endless(data)
+    curves = [_curve(trial, rates, batches) for _ in range(repeats)]
+    taken = min(len(curve) for curve in curves)
+    if taken < 5:
         raise ValueError(
-            f"find_lr: the loss of {model.name} is no number after {len(found)} steps at a rate of {start:g}. Expected "
+            f"find_lr: the loss of {model.name} is no number after {taken} steps at a rate of {start:g}. Expected "
             "a smaller start, or images and labels that fit the model."
         )
-    return _judged(rates[: len(found)], np.array(found))
+    losses, *accuracies = np.mean([curve[:taken] for curve in curves], axis=0).T
+    return _judged(rates[:taken], losses, accuracies[0] if accuracies else np.zeros(0))
 
 
-def _judged(rates: np.ndarray, losses: np.ndarray) -> LearningRates:
-    """The rates that a curve of losses suggests."""
+def _curve(trial: keras.Model, rates: np.ndarray, batches: Iterator[tuple[Any, Any]]) -> np.ndarray:
+    """(steps, 1 or 2): loss and, of classes, accuracy at rising rates, smoothed; until training breaks."""
+    smoothing = max(0.0, 1 - 1 / (WINDOW * len(rates)))
+    average: Any = 0.0
+    found: list[np.ndarray] = []
+    with unchanged(trial):
+        for step, rate in enumerate(rates):
+            trial.optimizer.learning_rate = float(rate)
+            trial.reset_metrics()  # else Keras gives the mean of all steps so far
+            values = np.atleast_1d(np.asarray(trial.train_on_batch(*next(batches)), "float64"))
+            if not np.isfinite(values[0]):
+                break
+            average = smoothing * average + (1 - smoothing) * values
+            found.append(average / (1 - smoothing ** (step + 1)))
+            if step > len(rates) // 10 and found[-1][0] > BROKEN * min(each[0] for each in found):
+                break
+    return np.array(found) if found else np.zeros((0, 1))
+
+
+def _accuracy(loss: Any) -> list[str] | None:
+    """The metric of a loss of classes."""
+    name = loss if isinstance(loss, str) else getattr(loss, "name", "")
+    return ["accuracy"] if isinstance(name, str) and "crossentropy" in name else None
+
+
+def _judged(rates: np.ndarray, losses: np.ndarray, accuracies: np.ndarray) -> LearningRates:
+    """The rates that the curves suggest."""
     lowest = int(np.argmin(losses))
     falling = np.arange(max(2, lowest + 1))  # up to the least loss
     slopes = np.gradient(losses, np.log(rates))
@@ -151,13 +181,13 @@ def _judged(rates: np.ndarray, losses: np.ndarray) -> LearningRates:
     begun = int(np.argmax(losses <= losses[0] - 0.1 * (losses[0] - losses[lowest])))
     valley = int(round(begun + (lowest - begun) * 2 / 3))
     suggestions = {"steep": rates[steep], "valley": rates[valley], "minimum/10": rates[lowest] / 10}
-    return LearningRates(
-        rates,
-        losses,
-        {name: float(rate) for name, rate in suggestions.items()},
-        float(rates[begun]),
-        float(max(rates[begun], rates[lowest] / 4)),
-    )
+    low, high = rates[begun], max(rates[begun], rates[lowest] / 4)
+    if len(accuracies):
+        peak = int(np.argmax(accuracies))
+        risen = int(np.argmax(accuracies >= accuracies[0] + 0.1 * (accuracies[peak] - accuracies[0])))
+        low, high = rates[risen], rates[peak]
+    named = {name: float(rate) for name, rate in suggestions.items()}
+    return LearningRates(rates, losses, named, float(low), float(high), accuracies)
 
 
 def _copied(optimizer: Any, rate: float) -> keras.optimizers.Optimizer:

@@ -159,7 +159,7 @@ def batch_too_large(curves: Curves) -> Finding | None:
 
 def rate_too_low(curves: Curves) -> Finding | None:
     """Steps so short that the curve is a straight line."""
-    if not curves.long or curves.fits:
+    if not curves.long or curves.fits or curves.loss[-1] < POOR * curves.guessing:
         return None
     first, last = _thirds(curves.loss)
     straight = first > 0 and last >= STRAIGHT * first
@@ -167,7 +167,7 @@ def rate_too_low(curves: Curves) -> Finding | None:
     said = f"the training loss falls by {last:.2g} an epoch at the end, by {first:.2g} at the beginning"
     if curves.changes.size:
         change = float(np.nanmax(curves.changes))
-        if change < SHORT and not (curves.guessing and curves.loss[-1] < POOR * curves.guessing):
+        if change < SHORT:
             said = f"{said}; no step changes a layer's weights by more than {change:.1e} of them"
             return Finding("learning rate too low", said, advice)
         return None
@@ -254,7 +254,7 @@ FOLLOWS = {
     "saturated units": ("learning rate too low", "underfitting", "capacity reached"),
     "batch too large": ("learning rate too low", "underfitting", "overfitting"),  # moving statistics lag
     "learning rate too low": ("underfitting", "capacity reached"),
-    "overfitting": ("capacity reached",),
+    "overfitting": ("capacity reached", "learning rate too low"),
 }
 
 

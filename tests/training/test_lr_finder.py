@@ -85,12 +85,51 @@ def test_an_uncompiled_classifier_of_data_and_its_picture(tmp_path):
     assert repr(found).startswith("<LearningRates")
 
 
+def test_each_loss_is_its_own_batchs():
+    """At rates of nearly nothing, two batches in turn have their two losses in turn, and two accuracies."""
+    batches = [(X[:32], np.zeros(32, "int32")), (X[32:], np.ones(32, "int32"))]
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, jit_compile=False)
+    logits = [np.asarray(keras.ops.convert_to_numpy(model(x))) for x, _ in batches]
+    expected = [np.mean(np.log(np.exp(z).sum(axis=1)) - z[:, y[0]]) for z, (_, y) in zip(logits, batches, strict=True)]
+    right = [np.mean(z.argmax(axis=1) == y) for z, (_, y) in zip(logits, batches, strict=True)]
+    found = training.find_lr(model, batches, start=1e-12, stop=1e-11, steps=20)
+    np.testing.assert_allclose(found.losses, expected * 10, rtol=1e-4)
+    np.testing.assert_allclose(found.accuracies, right * 10, rtol=1e-6)
+
+
+def test_a_cycle_is_where_accuracy_rises_and_peaks():
+    """Of a curve that is written down: accuracy rises from step 3 on, is highest in step 6, then falls."""
+    from convcraft.training import lr_finder
+
+    rates = np.geomspace(1e-4, 1, 10)
+    accuracies = np.array([0.1, 0.1, 0.1, 0.3, 0.5, 0.6, 0.7, 0.6, 0.3, 0.1])
+    found = lr_finder._judged(rates, np.linspace(2, 1, 10), accuracies)
+    assert (found.min_lr, found.max_lr) == (rates[3], rates[6])
+
+
+def test_ramps_and_repeats():
+    model, once = linear(), []
+    found = training.find_lr(model, whole(), start=1e-4, stop=1e-2, steps=21, ramp="linear")
+    np.testing.assert_allclose(found.rates, np.linspace(1e-4, 1e-2, 21)[: len(found.rates)])
+    assert found.plot().get_xscale() == "linear"
+    parts = [(X[:32], Y[:32])] * 20, [(X[32:], Y[32:])] * 20
+    for part in parts:
+        once.append(training.find_lr(model, part, start=1e-5, stop=1e-3, steps=20).losses)
+    both = training.find_lr(model, [*parts[0], *parts[1]], start=1e-5, stop=1e-3, steps=20, repeats=2)
+    np.testing.assert_allclose(both.losses, np.mean(once, axis=0), rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
         ({"start": 1.0, "stop": 0.1}, "0 < start < stop"),
         ({"start": 0}, "0 < start < stop"),
         ({"steps": 3}, "at least 10 steps"),
+        ({"ramp": "square"}, "received 'square' and 1"),
+        ({"repeats": 0}, "received 'exponential' and 0"),
     ],
 )
 def test_bad_arguments(options, message):

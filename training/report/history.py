@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..diagnosis import diagnose
 from .charts import Line, curves
 from .format import duration, integer, is_number, number, percent, plural, scroll, section, table, text
 from .run import MEASURES, Record
@@ -36,6 +37,21 @@ def learning(record: Record) -> str:
     said = "".join(f'<p class="note">{note}</p>' for note in notes)
     pair = f'<div class="pair">{"".join(charts)}{_pace(epochs)}</div>'
     return section("curves", "Learning curves", said, pair, _epoch_table(epochs))
+
+
+def diagnosis(record: Record) -> str:
+    """What the curves say is wrong, by which number, and what to do."""
+    if not record.epochs or any("loss" not in epoch for epoch in record.epochs):
+        return ""
+    keys = {key for epoch in record.epochs for key, value in epoch.items() if isinstance(value, int | float)}
+    history = {key: [_float(epoch.get(key)) for epoch in record.epochs] for key in {*keys, "loss"}}
+    found = diagnose(history, len(record.classes()) or None)
+    rows = [[text(each.name), f"{text(each.number)}.", f"{text(each.advice)}."] for each in found.findings]
+    head = ["Finding", "What it rests on", "What to do"]
+    said = scroll("Diagnosis", table("", head, rows)) if rows else "<p>Nothing wrong was found.</p>"
+    unknown = [what for what in found.unknown if "Monitor" not in what]  # what only a monitor sees is no news of a run
+    rest = f'<p class="note">Not judged: {text("; ".join(unknown))}.</p>' if unknown else ""
+    return section("diagnosis", "Diagnosis", said, rest)
 
 
 def metrics_of(epochs: list[dict[str, Any]]) -> list[str]:
@@ -105,3 +121,7 @@ def _measured(key: str, value: Any) -> str:
     if not isinstance(value, (int, float)):
         return "–"
     return percent(value) if is_share(key) else number(value)
+
+
+def _float(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")  # JSON has no other

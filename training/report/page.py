@@ -26,7 +26,7 @@ from .format import (
     table,
     text,
 )
-from .history import learning
+from .history import diagnosis, learning
 from .predictions import certainty, classes, confusion, mistakes
 from .run import MEASURES, SPLITS, Record, read, wilson
 from .style import CSS
@@ -98,6 +98,7 @@ def _page(record: Record) -> str:
 def _single(record: Record) -> dict[str, str]:
     return {
         "Curves": learning(record),
+        "Diagnosis": diagnosis(record),
         "Confusion": confusion(record),
         "Classes": masks.classes(record) if record.scenes else classes(record),
         "Scenes": masks.scenes(record),
