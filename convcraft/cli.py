@@ -9,7 +9,16 @@ import os
 import sys
 from collections.abc import Callable
 
-from convcraft import __version__, catalog, copying, fine_tune_command, sources, use_commands, zoo_commands
+from convcraft import (
+    __version__,
+    catalog,
+    copying,
+    fine_tune_command,
+    lr_find_command,
+    sources,
+    use_commands,
+    zoo_commands,
+)
 
 from .options import recipe_options as recipe_options
 from .quiet import import_keras
@@ -23,7 +32,7 @@ examples:
 """
 
 
-RECIPE_OPTIONS_AFTER = {"train": 2, "fine-tune": 3}  # words of the command line
+RECIPE_OPTIONS_AFTER = {"train": 2, "lr-find": 2, "fine-tune": 3}  # words of the command line
 RESUMES = "interrupted; the same command goes on from the last checkpoint."
 
 
@@ -85,9 +94,9 @@ def _dispatch(words):
     # the options after a recipe's name, or a model's and its data's, are the recipe's own
     taken = RECIPE_OPTIONS_AFTER.get(command)
     own, rest = words[:taken], words[taken:] if taken else []
-    if own[1:] and command == "train" and own[1].startswith("-") and own[1] not in ("-h", "--help"):
+    if own[1:] and command in ("train", "lr-find") and own[1].startswith("-") and own[1] not in ("-h", "--help"):
         raise ValueError(
-            f"Expected a recipe's name before its options, received {own[1]!r}. See `convcraft train --help`."
+            f"Expected a recipe's name before its options, received {own[1]!r}. See `convcraft {command} --help`."
         )
     chosen = parser.parse_args(own)
     if taken:
@@ -95,21 +104,24 @@ def _dispatch(words):
     return chosen.action(chosen)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Whose errors are ours: one sentence, and where help is."""
+
     def error(self, message):
+        """Raises it."""
         message = message.replace("the following arguments are required", "Expected")
         raise ValueError(f"{message[0].upper()}{message[1:]}. See `{self.prog} --help`.")
 
 
 def _parser():
-    parser = _Parser(
+    parser = Parser(
         prog="convcraft",
         description="Convolutional networks for Keras 3: a zoo of models, layers, and recipes to train and to copy.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"convcraft {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="", parser_class=_Parser)
+    commands = parser.add_subparsers(title="commands", metavar="", parser_class=Parser)
     for name, (action, described, add_arguments) in COMMANDS.items():
         command = commands.add_parser(name, help=described, description=described)
         add_arguments(command)
@@ -200,6 +212,11 @@ COMMANDS = {
         zoo_commands.draw_arguments,
     ),
     "train": (train_command, "train a recipe; the same again resumes", _train_arguments),
+    "lr-find": (
+        lr_find_command.lr_find_command,
+        "which learning rates suit a recipe: a range test and its picture",
+        lr_find_command.lr_find_arguments,
+    ),
     "fine-tune": (
         fine_tune_command.fine_tune_command,
         "fit a pretrained model to a folder of your own images",

@@ -3,10 +3,12 @@
 Teaches    residual networks as the paper trains them: SGD with momentum, weight decay, padded crops and mirroring
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
-Accuracy   79.95 % (n = 1, seed 0) on the 10,000 test images of CIFAR-10 (JPEG), whose pixels were
-           recompressed at quality 75: not comparable with published errors. The original pixels: not measured yet
-Time       43 min on 2 CPU cores that were shared with other work
-Command    convcraft train resnet20_cifar10 --data cifar10    (measured: --data cifar10_jpeg --weight-decay 1e-4)
+Accuracy   84.29 % (n = 1, seed 0) after 24 epochs on the 10,000 test images of CIFAR-10 (JPEG), whose pixels were
+           recompressed at quality 75: not comparable with published errors. 79.95 % after 10 epochs with a tenth of the
+           weight decay. The original pixels: not measured yet
+Time       51 min for the 24 epochs, on 2 CPU cores that were shared with other work
+Command    convcraft train resnet20_cifar10 --data cifar10    (measured: --data cifar10_jpeg --epochs 24
+           --precision mixed_bfloat16; and --data cifar10_jpeg --weight-decay 1e-4)
 Differs    from the paper: 10 epochs in place of 164 and a rate that falls along a cosine; shifts repeat the border
            pixels in place of zeros; weight decay spares biases and normalization
 Not for    large photographs: it sees 81 pixels across

@@ -96,6 +96,8 @@ LIGHT_COMMANDS = [
     (["info", "fancy_pca"], 0, "convcraft.layers.FancyPCA"),
     (["explain", "rrelu"], 2, "There is no model named 'rrelu'"),
     (["draw", "squeezenet1_1", "a.png"], 2, "Expected OUT to end in .svg"),
+    (["lr-find", "squeezenet_digits", "--help"], 0, "--ramp"),
+    (["lr-find", "squeezenet_digit"], 2, "Did you mean 'squeezenet_digits'?"),
     (["info", "maxuot"], 2, "Did you mean 'Maxout'?"),
     (["info", "zzzzzz"], 2, "`convcraft list` shows what there is."),
 ]
@@ -253,6 +255,12 @@ def test_bugs_keep_their_traceback(monkeypatch):
         (["copy", "squeezenet_digits", "nofolder/a.py"], "There is no folder nofolder."),
         (["copy", "squeezenet_digits", "text.txt/a.py"], "There is no folder text.txt."),
         (["copy", "squeezenet_digits", "folder.py", "--force"], "folder.py"),
+        (["lr-find"], "Expected: RECIPE"),
+        (["lr-find", "--steps", "20"], "Expected a recipe's name before its options, received '--steps'"),
+        (["lr-find", "squeezenet_digits", "--steps", "ten"], "invalid int value: 'ten'"),
+        (["lr-find", "squeezenet_digits", "--stop", "1e-9", "--strategy", "none"], "0 < start < stop"),
+        (["lr-find", "squeezenet_digits", "--plot", "nofolder/a.png"], "Expected --plot in a folder that exists"),
+        (["lr-find", "squeezenet_digits", "--zzz"], "There is no option --zzz."),
         (["report", "nope"], "There is no nope."),
         (["report", "zip.keras"], "Expected RUN to be a run's directory, received 'zip.keras'."),
         (["report", "empty"], "no config.json"),
@@ -427,6 +435,17 @@ def test_another_config_is_refused(trained, monkeypatch, refused):
     words = ["train", "squeezenet_digits", "--smoke", "--output", "run", "--strategy", "none"]
     assert "there, 3 here" in refused(*words, "--epochs", "3")
     assert "holds another run (the recipe squeezenet_digits)" in refused(words[0], "resnet20_cifar10", *words[2:])
+
+
+def test_learning_rates(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    options = ["--steps", "12", "--batch-size", "16", "--plot", "a.png", "--strategy", "none"]
+    assert cli.main(["lr-find", "squeezenet_digits", *options]) == 0
+    said = capsys.readouterr().out
+    rates = [float(line.split()[1]) for line in said.splitlines() if line.startswith(("  steep", "  valley"))]
+    assert len(rates) == 2 and all(1e-6 <= rate <= 10 for rate in rates)
+    assert "The recipe's own is 0.04." in said
+    assert os.listdir() == ["a.png"], "nothing of a run is left"
 
 
 def test_evaluate(trained, monkeypatch, capsys):

@@ -15,6 +15,7 @@ from .optimize import innermost
 from .restoring import unchanged
 
 WINDOW = 0.05  # of the steps, over which the loss is smoothed: it lags by so much
+CLEAR = 4.0  # times the deviation of accuracies before they rise
 BROKEN = 4.0  # times the best loss: nothing is learned beyond that
 
 
@@ -28,9 +29,9 @@ class LearningRates:
         accuracies: the same, smoothed; empty where there are no classes.
         suggestions: name of a rule to its rate: "steep" where the loss falls fastest, "valley" in the middle of its
             longest fall, "minimum/10" a tenth of where it is least.
-        min_lr: where accuracy begins to rise; without accuracies, where the loss begins to fall.
-        max_lr: where accuracy is highest, before it gets ragged or falls; without accuracies, a quarter of where the
-            loss is least. The two are the ends of a cycle (Smith 2017, section 3.3).
+        min_lr: where accuracy begins to rise; where it does not clearly rise, where the loss begins to fall.
+        max_lr: where accuracy is highest, before it falls; else a quarter of where the loss is least. The
+            two are the ends of a cycle (Smith 2017, section 3.3).
     """
 
     rates: np.ndarray
@@ -182,10 +183,11 @@ def _judged(rates: np.ndarray, losses: np.ndarray, accuracies: np.ndarray) -> Le
     valley = int(round(begun + (lowest - begun) * 2 / 3))
     suggestions = {"steep": rates[steep], "valley": rates[valley], "minimum/10": rates[lowest] / 10}
     low, high = rates[begun], max(rates[begun], rates[lowest] / 4)
-    if len(accuracies):
-        peak = int(np.argmax(accuracies))
-        risen = int(np.argmax(accuracies >= accuracies[0] + 0.1 * (accuracies[peak] - accuracies[0])))
-        low, high = rates[risen], rates[peak]
+    tenth = max(2, len(rates) // 10)
+    if len(accuracies) and np.ptp(accuracies) > CLEAR * accuracies[: 2 * tenth].std():  # else it rose by chance
+        peak, begin = int(np.argmax(accuracies)), accuracies[:tenth].mean()
+        below = np.flatnonzero(accuracies[:peak] < begin + 0.1 * (accuracies[peak] - begin))
+        low, high = rates[below[-1] + 1 if len(below) else 0], rates[peak]
     named = {name: float(rate) for name, rate in suggestions.items()}
     return LearningRates(rates, losses, named, float(low), float(high), accuracies)
 
