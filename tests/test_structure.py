@@ -247,7 +247,7 @@ WITHOUT_EXAMPLE = {
     "convcraft": {"load_model"},
     "convcraft.layers": {"as_model"},
     "convcraft.zoo": {"Cost", "Info", "LoadReport", "load_model"},
-    "convcraft.training": {"Common", "FineTuned", "Run", "main", "optimizer", "run", "verify"},
+    "convcraft.training": {"Common", "Diagnosis", "Finding", "FineTuned", "Run", "main", "optimizer", "run", "verify"},
     "convcraft.training.data": {"Data", "Report", "Source", "check_fits"},
 }
 

@@ -49,7 +49,7 @@ def to_data(model: keras.Model, data: Data) -> Adapted | None:
         sizes: list[int] = []
 
         def batches(before=before, sizes=sizes) -> Iterator[np.ndarray]:
-            for images in _sample(data):
+            for images in sample(data):
                 sizes.append(len(images))
                 yield images if before is None else distribute.answers(before, images)
 
@@ -59,15 +59,15 @@ def to_data(model: keras.Model, data: Data) -> Adapted | None:
     return Adapted(names, count) if names else None
 
 
-def _sample(data: Data) -> Iterator[np.ndarray]:
-    """Up to `SAMPLE` training images, not augmented, in batches."""
+def sample(data: Data, most: int = SAMPLE) -> Iterator[np.ndarray]:
+    """Up to so many training images, spread over the data, not augmented, in batches."""
     if "train" in data.sources:
         source = data.sources["train"]
-        chosen = np.unique(np.linspace(0, len(source) - 1, min(SAMPLE, len(source))).round().astype("int64"))
+        chosen = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype("int64"))
         for start in range(0, len(chosen), BATCH):
             yield source.batch(chosen[start : start + BATCH])[0]
         return
-    left = SAMPLE
+    left = most
     for images, *_ in data.feed("train").dataset().as_numpy_iterator():
         yield images[:left]
         left -= len(images)

@@ -1,12 +1,14 @@
 """Batch normalization's statistics, measured for the network as it predicts, not as it trains."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from . import distribute
+from convcraft.zoo.graphs import is_model
+
+from . import adapt, distribute
 from .data import Data
 
 IMAGES = 2048
@@ -52,20 +54,19 @@ def recalibrate(model: keras.Model, data: Any, images: int = IMAGES, batch_size:
     x = _images(data, images)
     if len(x) < 2:
         raise ValueError(f"recalibrate: expected at least 2 images, received {len(x)}.")
-    total: dict[str, Any] = {}
+    total = [np.zeros(1)] * len(layers)
     starts = range(0, len(x) - (len(x) % batch_size == 1), batch_size)  # a batch of one image has no variance
     for start in starts:
         batch = x[start : start + batch_size]
         for name, rows in distribute.answers(watching, batch).items():
-            mean, variance = rows[0].astype("float64")  # the same in each row
-            parts = len(batch) * np.stack([mean, variance + mean**2])
-            total[name] = total.get(name, 0.0) + parts
-    count = min(len(x), starts[-1] + batch_size)
-    for name, layer in layers.items():
-        mean, square = total[name] / count
+            mean, variance = rows[0].astype("float64")
+            total[int(name)] = total[int(name)] + len(batch) * np.stack([mean, variance + mean**2])
+    for layer in {id(layer): layer for layer in layers}.values():
+        parts = [each for each, other in zip(total, layers, strict=True) if other is layer]  # one a call
+        mean, square = np.sum(parts, axis=0) / (len(parts) * min(len(x), starts[-1] + batch_size))
         layer.moving_mean.assign(mean)
         layer.moving_variance.assign(np.maximum(square - mean**2, 0.0))
-    return len(layers)
+    return len({id(layer) for layer in layers})
 
 
 class PreciseNormalization(keras.callbacks.Callback):
@@ -108,35 +109,45 @@ class PreciseNormalization(keras.callbacks.Callback):
 def _images(data: Any, most: int) -> np.ndarray:
     """Training images spread over the data, without augmentation."""
     if isinstance(data, Data):
-        if not data.sources:
-            return data.arrays("train")[0][:most]
-        source = data.sources["train"]
-        return source.batch(np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype("int64")))[0]
-    data = np.asarray(data)
-    return data[np.unique(np.linspace(0, len(data) - 1, min(most, len(data))).round().astype("int64"))] if len(data) else data
+        return np.concatenate(list(adapt.sample(data, most)))
+    x = np.asarray(data)
+    return x[np.unique(np.linspace(0, max(0, len(x) - 1), min(most, len(x))).round().astype("int64"))]
 
 
-def _watching(model: keras.Model) -> tuple[dict[str, Any], keras.Model] | None:
-    """Batch normalizations by name, and a model on the same layers that gives each one's batch statistics."""
-    layers: dict[str, Any] = {}
+def _watching(model: keras.Model) -> tuple[list[Any], keras.Model] | None:
+    """Its batch normalizations, and a model on the same layers that gives the batch statistics of each."""
+    layers: list[Any] = []
     seen: dict[str, Any] = {}
 
     def call(layer, *args, **kwargs):
-        if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
-            inner = keras.models.clone_model(layer, clone_function=_same, call_function=call)
+        if is_model(layer):
+            return _replayed(layer, args[0], call)
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-            name = f"{len(layers)}"
-            layers[name] = layer
-            axes = [axis for axis in range(len(args[0].shape)) if axis != layer.axis % len(args[0].shape)]
-            x = keras.ops.cast(args[0], "float32")
-            mean, variance = keras.ops.moments(x, axes)
-            seen[name] = keras.ops.stack([mean, variance])[None]
-            return layer(*args, **{**kwargs, "training": True})
+            x, seen[str(len(layers))] = _Measured(layer)(args[0])
+            layers.append(layer)
+            return x
         return layer(*args, **kwargs)
 
-    again = keras.models.clone_model(model, clone_function=_same, call_function=call)
-    return (layers, keras.Model(again.inputs, seen)) if layers else None
+    _replayed(model, model.inputs, call)
+    return (layers, keras.Model(model.inputs, seen)) if layers else None
 
 
-def _same(layer):
-    return layer
+class _Measured(keras.layers.Layer):
+    """A batch normalization by the batch's own statistics, which it gives, too, whatever the model is doing."""
+
+    def __init__(self, norm: keras.layers.BatchNormalization):
+        super().__init__(dtype=norm.dtype_policy)
+        self.norm = norm
+
+    def call(self, inputs):
+        rank = len(inputs.shape)
+        axes = [axis for axis in range(rank) if axis != self.norm.axis % rank]
+        moments = keras.ops.moments(keras.ops.cast(inputs, "float32"), axes)
+        # later layers see what the new statistics will give; one row of moments, whatever the batch
+        return self.norm(inputs, training=True), keras.ops.expand_dims(keras.ops.stack(moments), 0)
+
+
+def _replayed(model: keras.Model, inputs: Any, call: Callable[..., Any]) -> Any:
+    """The outputs of a functional model whose layers are called by `call`."""
+    graph = getattr(model, "_functional", None) or model
+    return graph._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)

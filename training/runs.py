@@ -181,13 +181,13 @@ class Run:
         )
         own = [history, keeper]
         average = getattr(innermost(model.optimizer), "use_ema", False)
-        if average:
-            own.insert(0, keras.callbacks.SwapEMAWeights())  # validates with the averaged weights
+        # validates with the averaged weights, which the user's callbacks are to see then
+        first = [keras.callbacks.SwapEMAWeights()] if average else []
         if self.config.time_limit:
             own.append(TimeLimit(self.config.time_limit, self.epochs))
         if self.chief:
             own.append(Progress(feed, steps, self.epochs))
-        phases = Phases([*callbacks, *own], model)
+        phases = Phases([*first, *callbacks, *own], model)
         options = {"validation_data": validation, "callbacks": phases, "verbose": 0, "shuffle": False}
         if self.config.smoke:
             options |= {"steps_per_epoch": steps}

@@ -77,7 +77,7 @@ def test_a_sample_covers_all_classes(monkeypatch):
     monkeypatch.setattr(adapt, "SAMPLE", 9)
     monkeypatch.setattr(adapt, "BATCH", 4)
     found = images()
-    chosen = list(adapt._sample(found))
+    chosen = list(adapt.sample(found))
     assert [len(batch) for batch in chosen] == [4, 4, 1]
     x, y = found.sources["train"].batch(np.arange(60))
     rows = [int(np.abs(x - image).sum((1, 2, 3)).argmin()) for batch in chosen for image in batch]
