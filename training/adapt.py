@@ -49,7 +49,7 @@ def to_data(model: keras.Model, data: Data) -> Adapted | None:
         sizes: list[int] = []
 
         def batches(before=before, sizes=sizes) -> Iterator[np.ndarray]:
-            for images in sample(data):
+            for images in sample(data, SAMPLE):
                 sizes.append(len(images))
                 yield images if before is None else distribute.answers(before, images)
 
@@ -59,7 +59,7 @@ def to_data(model: keras.Model, data: Data) -> Adapted | None:
     return Adapted(names, count) if names else None
 
 
-def sample(data: Data, most: int = SAMPLE) -> Iterator[np.ndarray]:
+def sample(data: Data, most: int) -> Iterator[np.ndarray]:
     """Up to so many training images, spread over the data, not augmented, in batches."""
     if "train" in data.sources:
         source = data.sources["train"]

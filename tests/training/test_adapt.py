@@ -74,10 +74,9 @@ def test_later_layers_see_what_earlier_ones_make():
 
 
 def test_a_sample_covers_all_classes(monkeypatch):
-    monkeypatch.setattr(adapt, "SAMPLE", 9)
     monkeypatch.setattr(adapt, "BATCH", 4)
     found = images()
-    chosen = list(adapt.sample(found))
+    chosen = list(adapt.sample(found, 9))
     assert [len(batch) for batch in chosen] == [4, 4, 1]
     x, y = found.sources["train"].batch(np.arange(60))
     rows = [int(np.abs(x - image).sum((1, 2, 3)).argmin()) for batch in chosen for image in batch]
