@@ -166,7 +166,9 @@ def documents() -> dict[pathlib.Path, str]:
 
 def label(row: dict[str, str]) -> str:
     """A row's name in the picture, whose panel names the data: without what changes neither network nor loss."""
-    options = row["options"].replace("--precision mixed_bfloat16", "").replace("--", "").strip()
+    # the table has all of them; the picture those that make another network or another task
+    options = re.sub(r"--(precision|epochs|schedule) \S+", "", row["options"]).replace("--", "")
+    options = " ".join(options.split())
     return " ".join(filter(None, [re.sub("_(cifar10|tinyimagenet|digits)$", "", row["recipe"]), options]))
 
 
