@@ -319,6 +319,7 @@ def test_sections(digits_page):
     titles = [e["text"] for e in digits_page.all("h2")]
     assert titles == [
         "Learning curves",
+        "Diagnosis",
         "Confusion",
         "Each class",
         "Worst mistakes",
@@ -626,7 +627,9 @@ def test_unfinished_diverged_without_validation(tmp_path):
     assert "There was no validation set" in shown.text
     assert "could not be read, and were left out: 2." in shown.text
     titles = [e["text"] for e in shown.all("h2")]
-    assert titles == ["Learning curves", "Data", "Configuration", "Environment"]
+    assert titles == ["Learning curves", "Diagnosis", "Data", "Configuration", "Environment"]
+    assert "learning rate too high" in shown.text and "the loss is no number after epoch 7." in shown.text
+    assert "Not judged: overfitting, for there is no validation loss" in shown.text
     assert "lowest" not in shown.text
 
 
