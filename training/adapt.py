@@ -59,11 +59,16 @@ def to_data(model: keras.Model, data: Data) -> Adapted | None:
     return Adapted(names, count) if names else None
 
 
+def spread(count: int, most: int) -> np.ndarray:
+    """At most so many of the numbers below `count`, evenly spread, the last one among them."""
+    return np.unique(np.linspace(0, max(0, count - 1), min(most, count)).round().astype("int64"))
+
+
 def sample(data: Data, most: int) -> Iterator[np.ndarray]:
     """Up to so many training images, spread over the data, not augmented, in batches."""
     if "train" in data.sources:
         source = data.sources["train"]
-        chosen = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype("int64"))
+        chosen = spread(len(source), most)
         for start in range(0, len(chosen), BATCH):
             yield source.batch(chosen[start : start + BATCH])[0]
         return

@@ -11,7 +11,7 @@ from convcraft.zoo.graphs import is_model
 from . import adapt, distribute
 from .data import Data
 
-IMAGES = 2048
+IMAGES = adapt.SAMPLE
 BATCH = 128
 
 
@@ -112,7 +112,7 @@ def _images(data: Any, most: int) -> np.ndarray:
     if isinstance(data, Data):
         return np.concatenate(list(adapt.sample(data, most)))
     x = np.asarray(data)
-    return x[np.unique(np.linspace(0, max(0, len(x) - 1), min(most, len(x))).round().astype("int64"))]
+    return x[adapt.spread(len(x), most)]
 
 
 def _watching(model: keras.Model) -> tuple[list[Any], keras.Model] | None:
