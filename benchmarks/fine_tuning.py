@@ -1,6 +1,7 @@
 """Fine-tuning on small sets of photographs, beside training from scratch with the same budget.
 
     python benchmarks/fine_tuning.py --weights squeezenet1_1:imagenet [--sets …] [--policies auto scratch] [--seeds 5]
+        [--missing]
     python benchmarks/fine_tuning.py --draw
 
 Reads the sets from $CONVCRAFT_DATA: hymenoptera (its own split), sign_digits (20 training images a class, the rest to
@@ -30,6 +31,7 @@ SETS = {
     "bccd_half": ("bccd", 0.5),
 }
 COLUMNS = ["set", "weights", "policy", "used", "seed", "train", "test", "image_size", "accuracy", "balanced_accuracy"]
+KEY = ("set", "weights", "policy", "seed")  # one row each
 COLUMNS += ["seconds", "load", "cores", "keras", "convcraft"]
 
 
@@ -86,12 +88,11 @@ def measure(name: str, weights: str, policy: str, seed: int, target: pathlib.Pat
 def keep(row: dict[str, object]) -> None:
     """Adds a row to the results; the one before of the same set, weights, policy and seed gives way."""
     RESULTS.parent.mkdir(exist_ok=True)
-    key = ("set", "weights", "policy", "seed")
-    rows = [old for old in read() if any(old[each] != str(row[each]) for each in key)]
+    rows = [old for old in read() if any(old[each] != str(row[each]) for each in KEY)]
     with RESULTS.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(sorted([*rows, row], key=lambda each: [str(each[name]) for name in key]))
+        writer.writerows(sorted([*rows, row], key=lambda each: [str(each[name]) for name in KEY]))
 
 
 def read() -> list[dict[str, str]]:
@@ -143,15 +144,19 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--policies", nargs="+", default=["auto", "scratch"])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--missing", action="store_true", help="leave out what has a row")
     parser.add_argument("--draw", action="store_true", help="write the table from the rows, and no more")
     options = parser.parse_args()
     if options.draw:
         PAGE.write_text(document(), encoding="utf-8")
         return
+    done = {tuple(row[key] for key in KEY) for row in read()}
     with tempfile.TemporaryDirectory() as target:
         for seed in range(options.seeds):
             for name in options.sets:
                 for policy in options.policies:
+                    if options.missing and (name, options.weights.rpartition("/")[2], policy, str(seed)) in done:
+                        continue
                     keep(measure(name, options.weights, policy, seed, pathlib.Path(target)))
     PAGE.write_text(document(), encoding="utf-8")
     print(table())
