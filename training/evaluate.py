@@ -81,7 +81,7 @@ def on_data(
     """
     import keras
 
-    from . import check, heads
+    from . import heads, requirements
     from .data import load
 
     head = heads.find(model)
@@ -94,7 +94,7 @@ def on_data(
     data = load(name, size=size or own, channels=channels if channels in (1, 3) else None)
     net = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # the same layers
     net.compile()
-    check.fits(net, data)
+    requirements.fits(net, data)
     if not head.logits:
         tiny = keras.config.epsilon()
         net = keras.Model(model.inputs[0], keras.ops.log(keras.ops.maximum(model.outputs[0], tiny)))

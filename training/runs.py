@@ -13,7 +13,7 @@ import keras
 import convcraft
 from convcraft import zoo
 
-from . import adapt, check, checkpoint, common, distribute, rundir
+from . import adapt, checkpoint, common, distribute, requirements, rundir
 from .callbacks import History, Phases, TimeLimit
 from .data import Data, Feed
 from .data.streams import StreamFeed
@@ -142,9 +142,9 @@ class Run:
         Returns:
             The trained model, which is saved as `model.keras`.
         """
-        check.fits(model, data)
-        check.fits_strategy(model, self.strategy)
-        check.fits_schedule(model, callbacks)
+        requirements.fits(model, data)
+        requirements.fits_strategy(model, self.strategy)
+        requirements.fits_schedule(model, callbacks)
         self.tell(data)
         feed = self._feed(data)
         steps = min(2, feed.steps) if self.config.smoke else feed.steps
@@ -254,7 +254,7 @@ def _unaveraged(model: keras.Model) -> Iterator[None]:
 
 
 def _describe_model(model: keras.Model, shape: Sequence[int]) -> dict[str, Any]:
-    spent = zoo.cost(check.sized(model, tuple(shape)))
+    spent = zoo.cost(requirements.sized(model, tuple(shape)))
     return {
         "name": model.name,
         "parameters": model.count_params(),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import keras
 
-from . import adapt, check, common, distribute
+from . import adapt, common, distribute, requirements
 from .data import Data
 from .runs import Run
 
@@ -18,9 +18,9 @@ class _Caught(Exception):
 
 class _Trial(Run):
     def fit(self, model: keras.Model, data: Data, callbacks: Sequence[keras.callbacks.Callback] = ()) -> keras.Model:
-        check.fits(model, data)
-        check.fits_strategy(model, self.strategy)
-        check.fits_schedule(model, callbacks)
+        requirements.fits(model, data)
+        requirements.fits_strategy(model, self.strategy)
+        requirements.fits_schedule(model, callbacks)
         self.tell(data)
         with self.scope():
             adapt.to_data(model, data)

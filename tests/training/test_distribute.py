@@ -14,7 +14,7 @@ from harness import BACKEND, environment, python
 
 from convcraft import layers, zoo
 from convcraft.layers.base import to_numpy
-from convcraft.training import check, data, distribute, find_lr
+from convcraft.training import data, distribute, find_lr, requirements
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
 FOLDERS = json.dumps([str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1])])
@@ -230,8 +230,8 @@ def test_a_model_built_outside_the_scope_is_refused():
     with strategy.scope(), pytest.raises(RuntimeError, match="built inside the scope of MirroredStrategy"):
         model.fit(found.train, verbose=0)
     with pytest.raises(ValueError, match="with run.scope"):
-        check.fits_strategy(model, strategy)
-    check.fits_strategy(model, None)
+        requirements.fits_strategy(model, strategy)
+    requirements.fits_strategy(model, None)
 
 
 def test_keras_distribution_is_refused_on_tensorflow(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 
 from convcraft import training
 from convcraft.layers import CyclicalLR, CyclicSGD, Freezable, OneCycle
-from convcraft.training import Common, check, common, exponential_decay, linear_scaled, sqrt_scaled, step_decay
+from convcraft.training import Common, common, exponential_decay, linear_scaled, requirements, sqrt_scaled, step_decay
 from convcraft.training.optimize import innermost, learning_rate, optimizer, schedule
 
 STEPS = 100
@@ -182,9 +182,9 @@ def test_a_callback_that_sets_the_rate_needs_a_plain_one(callback, wrap):
     """Keras raises at the end of the first plateau, in the middle of training."""
     model = dense(wrap(keras.optimizers.SGD(CyclicalLR(0.1, 0.2, 5))))
     with pytest.raises(ValueError, match=f"either a schedule or {type(callback).__name__}.*follows CyclicalLR"):
-        check.fits_schedule(model, [keras.callbacks.History(), callback])
-    check.fits_schedule(model, [keras.callbacks.History()])
-    check.fits_schedule(dense(wrap(keras.optimizers.SGD(0.1))), [callback])
+        requirements.fits_schedule(model, [keras.callbacks.History(), callback])
+    requirements.fits_schedule(model, [keras.callbacks.History()])
+    requirements.fits_schedule(dense(wrap(keras.optimizers.SGD(0.1))), [callback])
 
 
 @pytest.mark.parametrize("divide_by", [2, 5, 10])

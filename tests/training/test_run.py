@@ -11,7 +11,7 @@ from harness import draw
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from convcraft import layers, zoo
-from convcraft.training import card, check, common, data, evaluate, rundir, runs
+from convcraft.training import card, common, data, evaluate, requirements, rundir, runs
 from convcraft.training.common import Common
 from convcraft.training.progress import Progress
 
@@ -37,11 +37,11 @@ def net(found, classes=None, compiled=True, shape=None):
 class TestChecks:
     def test_a_fitting_pair_passes(self):
         found = images()
-        check.fits(net(found), found)
+        requirements.fits(net(found), found)
 
     def test_plain_numbers_as_class_names_pass(self):
         found = data.load((draw((30, 8, 8, 1), "uint8", 0, 255), np.array(["ant", "bee", "cow"] * 10)))
-        check.fits(net(found, ["0", "1", "2"]), found)
+        requirements.fits(net(found, ["0", "1", "2"]), found)
 
     @pytest.mark.parametrize(
         "options, message",
@@ -56,7 +56,7 @@ class TestChecks:
     def test_others_are_refused(self, options, message):
         found = images()
         with pytest.raises(ValueError, match=re.escape(message)):
-            check.fits(net(found, **options), found)
+            requirements.fits(net(found, **options), found)
 
     def test_images_smaller_than_the_stride(self):
         found = images(size=4)
@@ -68,7 +68,7 @@ class TestChecks:
         ):
             model.compile("sgd", "sparse_categorical_crossentropy")
             with pytest.raises(ValueError, match=message):
-                check.fits(model, found)
+                requirements.fits(model, found)
 
 
 class TestNumbers:

@@ -7,7 +7,7 @@ from harness import draw
 from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, log_loss
 
 from convcraft import layers
-from convcraft.training import check, from_masks, report, rundir, segmentation
+from convcraft.training import from_masks, report, requirements, rundir, segmentation
 from convcraft.training.data import load
 
 NAMES = ["land", "water", "ice"]
@@ -47,7 +47,7 @@ def test_fit_and_numbers_are_scikit_learn_s():
     images, masks = scenes()
     found = from_masks(images, masks, NAMES, batch_size=8)
     model = net()
-    check.fits(model, found)
+    requirements.fits(model, found)
     history = model.fit(found.train, validation_data=found.val, epochs=3, verbose=0, shuffle=False).history
     assert history["loss"][-1] < history["loss"][0]
     metrics, arrays = segmentation.score(model, found.sources["test"], 4)
@@ -102,10 +102,10 @@ def test_models_and_data_of_different_kinds_are_refused():
     inputs = keras.Input((8, 8, 3))
     classifier = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(inputs)))
     with pytest.raises(ValueError, match="gives each image a class, the data have one for each pixel"):
-        check.fits(classifier, found)
+        requirements.fits(classifier, found)
     whole = load((scenes()[0], np.arange(30) % 3))
     with pytest.raises(ValueError, match="gives each pixel a class, the data have one for each image"):
-        check.fits(net(), whole)
+        requirements.fits(net(), whole)
 
 
 def test_the_report_shows_image_truth_and_answer(tmp_path):

@@ -11,7 +11,7 @@ import keras
 
 from convcraft.layers import Model
 
-from .. import balancing, check, data, distribute, evaluate, rundir
+from .. import balancing, data, distribute, evaluate, requirements, rundir
 from ..callbacks import History
 from ..runs import Run, save_model
 from . import bodies
@@ -144,7 +144,7 @@ def measure(model: keras.Model, images: data.Data, split: str = "test") -> dict[
 def _train(task: Task, model: keras.Model, plan: Plan, run: Run | None, verbose: bool) -> dict[str, list[float]]:
     """Trains what the plan says; returns the history."""
     shown = task.shown() if plan.epochs else task.images
-    check.fits(model, task.images)
+    requirements.fits(model, task.images)
     if run:
         run.epochs = 1 if task.config.smoke else max(1, plan.epochs)
         if plan.epochs:
