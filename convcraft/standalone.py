@@ -107,7 +107,7 @@ def main():
 {decay}    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     net.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
     net.fit(x_train, y_train, batch_size=options.batch_size, epochs=options.epochs, verbose=2)
-    net.save(options.output)
+{precise}    net.save(options.output)
     loss, accuracy = keras.saving.load_model(options.output).evaluate(x_test, y_test, verbose=0)
     print(f"{{options.output}}: accuracy {{accuracy:.4f}}, loss {{loss:.4f}} on {{len(x_test)}} test images")
 
@@ -115,6 +115,35 @@ def main():
 if __name__ == "__main__":
     main()
 '''
+
+# for recipes that use training.PreciseNormalization
+PRECISE = '''\
+class AsInTraining(layers.Layer):
+    """A batch normalization that uses and gathers the batch's statistics in a net that predicts."""
+
+    def __init__(self, norm):
+        super().__init__(dtype=norm.dtype_policy)
+        self.norm = norm
+
+    def call(self, inputs, mask=None):
+        return self.norm.call(inputs, training=True, mask=mask)
+
+
+def recalibrate(net, images):
+    """Measures batch normalization anew: the net trains with some of its paths and predicts with all."""
+    norms = [layer for layer in net.layers if isinstance(layer, layers.BatchNormalization)]
+    momenta = [norm.momentum for norm in norms]
+
+    def call(layer, *args, **kwargs):
+        return (AsInTraining(layer) if layer in norms else layer)(*args, **kwargs)
+
+    measured = keras.models.clone_model(net, clone_function=lambda layer: layer, call_function=call)
+    for number, start in enumerate(range(0, len(images), 128)):
+        for norm in norms:
+            norm.momentum = number / (number + 1)  # the mean over the batches
+        measured(images[start : start + 128].astype("float32"), training=False)
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum'''
 
 OPTIMIZERS = {
     "sgd": "SGD(rate{decay})",
@@ -159,6 +188,7 @@ def text(name: str, file: str) -> str:
     writer.write(net, "build", "The model: raw 0-255 images in, one logit for each of `classes`, a list of names.")
     inlined = collect(writer.needs.values())
     decay = getattr(config, "weight_decay", 0.0)
+    precise = "PreciseNormalization(" in inspect.getsource(recipe)
     loop = LOOP.format(
         shape=shape,
         epochs=config.epochs,
@@ -168,6 +198,7 @@ def text(name: str, file: str) -> str:
         optimizer="keras.optimizers."
         + OPTIMIZERS[config.optimizer].format(decay=f", weight_decay={decay!r}" if decay else ""),
         decay=DECAY if decay else "",
+        precise="    recalibrate(net, x_train[:2048])\n" if precise else "",
     )
     docstring = DOCSTRING.format(
         summary=(recipe.__doc__ or name).split("\n")[0],
@@ -176,7 +207,7 @@ def text(name: str, file: str) -> str:
         file=file,
         shape="x".join(map(str, shape)),
     )
-    parts = [*inlined.definitions, *writer.functions]
+    parts = [*inlined.definitions, *writer.functions, *([PRECISE] if precise else [])]
     body = "\n\n\n".join([*parts, loop])
     return f"{docstring}\n{_imports(inlined.imports, body)}\n\n{body}"
 

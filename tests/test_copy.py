@@ -111,9 +111,35 @@ def test_every_model_alone(name, tmp_path):
     check_alone([name], tmp_path)
 
 
+def test_normalization_of_the_file():
+    """Nets that train with some of their paths: the file measures batch normalization for what predicts."""
+    space = {"keras": keras, "layers": keras.layers}
+    exec(standalone.PRECISE, space)
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    x = keras.layers.BatchNormalization(momentum=0.9)(x)
+    x = keras.layers.Dropout(0.8)(x)
+    outputs = keras.layers.BatchNormalization()(x)
+    net = keras.Model(inputs, outputs)
+    images = draw((256, 6, 6, 3), low=0, high=255).astype("uint8")
+    space["recalibrate"](net, images)
+    first, second = net.layers[2], net.layers[4]
+    seen = keras.Model(inputs, [first.input, second.input])
+    # the mean over two batches of 128: of the first's input exactly, of the second's as the batches normalize it
+    one = np.asarray(seen.predict(images, verbose=0)[0])
+    np.testing.assert_allclose(first.moving_mean, one.mean((0, 1, 2)), rtol=1e-4)
+    halves = np.stack([half.var((0, 1, 2)) for half in np.split(one, 2)])
+    np.testing.assert_allclose(first.moving_variance, halves.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(second.moving_mean, 0, atol=1e-5)
+    np.testing.assert_allclose(second.moving_variance, 1, rtol=1e-3)  # dropout would have made it 5
+    assert (first.momentum, second.momentum) == (0.9, 0.99)
+    assert "recalibrate(net, x_train" in standalone.text("fractalnet_cifar10", "my.py")
+
+
 def test_data_of_the_file(tmp_path):
     """Pictures and arrays come as they are meant: each with its own label, in the model's shape, as bytes."""
     words = {"epochs": 1, "batch_size": 8, "learning_rate": 0.1, "stem": "my", "optimizer": "None", "decay": ""}
+    words["precise"] = ""
     space = {"argparse": argparse, "keras": keras, "np": np, "pathlib": pathlib, "__name__": "my"}
     exec(standalone.LOOP.format(shape=(12, 16, 3), **words), space)
     colours = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}

@@ -144,8 +144,9 @@ class _Measured(keras.layers.Layer):
         rank = len(inputs.shape)
         axes = [axis for axis in range(rank) if axis != self.norm.axis % rank]
         moments = keras.ops.moments(keras.ops.cast(inputs, "float32"), axes)
-        # later layers see what the new statistics will give; one row of moments, whatever the batch
-        return self.norm(inputs, training=True), keras.ops.expand_dims(keras.ops.stack(moments), 0)
+        # Later layers see what the new statistics will give. By `call`: Keras would hand `training` on to the layers
+        # that come next and have no such argument, but layers within. One row of moments, whatever the batch
+        return self.norm.call(inputs, training=True), keras.ops.expand_dims(keras.ops.stack(moments), 0)
 
 
 def _replayed(model: keras.Model, inputs: Any, call: Callable[..., Any]) -> Any:
