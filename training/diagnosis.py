@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from . import symptoms
-from .symptoms import Curves, Finding
+from .curves import EPOCHS, Curves
+from .symptoms import Finding
 
 if TYPE_CHECKING:  # reports are written without Keras
     import keras
@@ -122,8 +123,8 @@ def _by_layer(values: Mapping[str, Sequence[float]]) -> np.ndarray:
 def _unknown(curves: Curves, monitored: bool) -> list[str]:
     """What cannot be judged, and what would show it."""
     found = []
-    if len(curves.loss) < symptoms.EPOCHS:
-        found.append(f"the course of the curves, for there are {len(curves.loss)} epochs: train {symptoms.EPOCHS}")
+    if len(curves.loss) < EPOCHS:
+        found.append(f"the course of the curves, for there are {len(curves.loss)} epochs: train {EPOCHS}")
     if not len(curves.val_loss):
         found.append("overfitting, for there is no validation loss: give fit validation_data")
     if not len(curves.accuracy):

@@ -1,21 +1,19 @@
 """What each way of training badly looks like in numbers. Thresholds were set on runs made wrong on purpose, with seeds
 that benchmarks/diagnoses.py does not measure with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-EPOCHS = 4  # fewer have no course
-GUESSING = 0.98  # of the loss of guessing: above, nothing has been learned
+from .curves import EPOCHS, Curves, flat, thirds
+
 BURST = 2.0  # times the loss of guessing: so high it rises only where steps are too long
 RISEN = 1.5  # times the least training loss
 STRAIGHT = 0.5  # the last third's fall over the first third's: near 1 where steps are too short for a curve
 SHORT = 5e-4  # relative change a step, of the layer that changes most in the epoch that changes most
-FLAT = 0.06  # relative fall of the loss in the last third of the epochs
 GAP = 0.1  # of training over validation accuracy
 TURNED = 1.25  # times the least validation loss
-GOOD = 0.98  # training accuracy beyond which there is no more to fit
 POOR = 0.5  # of the loss of guessing: above, little has been learned
 NOISY = 0.5  # deviation of single batches' losses around their course, as a share of the mean
 SETTLED = 0.1  # mean loss of batches below which their deviation says nothing
@@ -45,41 +43,10 @@ class Finding:
         return f"{self.name}: {self.number}. {self.advice}."
 
 
-@dataclass
-class Curves:
-    """A training in numbers; what there is not is empty, or 0."""
-
-    loss: np.ndarray
-    val_loss: np.ndarray
-    accuracy: np.ndarray
-    val_accuracy: np.ndarray
-    guessing: float  # the loss of guessing
-    batches: np.ndarray  # losses of single batches
-    steps: list[int]  # so far, after each epoch
-    changes: np.ndarray  # (epochs, layers)
-    gradients: np.ndarray  # (epochs, layers)
-    dead: Mapping[str, list[float]]
-    saturated: Mapping[str, list[float]]
-
-    @property
-    def learned(self) -> bool:
-        """Whether something has been learned at the end."""
-        return bool(np.isfinite(self.loss[-1])) and (not self.guessing or self.loss[-1] < GUESSING * self.guessing)
-
-    @property
-    def fits(self) -> bool:
-        """Whether the training images are all but learned by heart."""
-        return bool(len(self.accuracy) and self.accuracy[-1] >= GOOD)
-
-    @property
-    def long(self) -> bool:
-        """Whether the curve has a course."""
-        return len(self.loss) >= EPOCHS and bool(np.isfinite(self.loss).all())
-
-
 def findings(curves: Curves) -> list[Finding]:
     """What is wrong; what follows from something else that is wrong is left out."""
     found = [finding for rule in RULES if (finding := rule(curves))]
+    found = list({finding.name: finding for finding in reversed(found)}.values())[::-1]  # one of a name: the first
     hidden = {other for finding in found for other in FOLLOWS.get(finding.name, ())}
     return [finding for finding in found if finding.name not in hidden]
 
@@ -150,7 +117,7 @@ def batch_too_large(curves: Curves) -> Finding | None:
     """Few steps an epoch, and much left to fall."""
     if not (curves.steps and curves.long) or curves.steps[0] > FEW_STEPS or curves.fits:
         return None
-    first, last = _thirds(curves.loss)
+    first, last = thirds(curves.loss)
     if first <= 0 or last < STRAIGHT * first:
         return None
     said = f"{curves.steps[0]} steps an epoch, and the loss still falls by {last:.2g} an epoch, {first:.2g} at first"
@@ -161,7 +128,7 @@ def rate_too_low(curves: Curves) -> Finding | None:
     """Steps so short that the curve is a straight line."""
     if not curves.long or curves.fits or curves.loss[-1] < POOR * curves.guessing:
         return None
-    first, last = _thirds(curves.loss)
+    first, last = thirds(curves.loss)
     straight = first > 0 and last >= STRAIGHT * first
     advice = "Multiply the rate by 3 to 10, or find one with find_lr"
     said = f"the training loss falls by {last:.2g} an epoch at the end, by {first:.2g} at the beginning"
@@ -209,7 +176,7 @@ def overfitting(curves: Curves) -> Finding | None:
 
 def underfitting(curves: Curves) -> Finding | None:
     """Training stands still before much has been learned."""
-    if not curves.guessing or not curves.long or not _flat(curves.loss) or curves.loss[-1] < POOR * curves.guessing:
+    if not curves.guessing or not curves.long or not flat(curves.loss) or curves.loss[-1] < POOR * curves.guessing:
         return None
     said = f"the training loss stands still at {curves.loss[-1]:.3g}; guessing has {curves.guessing:.3g}"
     return Finding("underfitting", said, "A larger network, less regularization and augmentation, another rate")
@@ -217,7 +184,7 @@ def underfitting(curves: Curves) -> Finding | None:
 
 def capacity_reached(curves: Curves) -> Finding | None:
     """Training and validation stand still together, short of all images."""
-    if not (curves.long and len(curves.val_loss) >= EPOCHS and _flat(curves.loss) and _flat(curves.val_loss)):
+    if not (curves.long and len(curves.val_loss) >= EPOCHS and flat(curves.loss) and flat(curves.val_loss)):
         return None
     if not len(curves.accuracy) or curves.fits or (curves.guessing and curves.loss[-1] >= POOR * curves.guessing):
         return None
@@ -256,15 +223,3 @@ FOLLOWS = {
     "learning rate too low": ("underfitting", "capacity reached"),
     "overfitting": ("capacity reached", "learning rate too low"),
 }
-
-
-def _thirds(curve: np.ndarray) -> tuple[float, float]:
-    """How much a curve falls in its first and in its last third, an epoch."""
-    third = max(1, (len(curve) - 1) // 3)
-    return float(curve[0] - curve[third]) / third, float(curve[-1 - third] - curve[-1]) / third
-
-
-def _flat(curve: np.ndarray) -> bool:
-    """Whether a curve hardly falls in its last third."""
-    third = max(1, (len(curve) - 1) // 3)
-    return bool(curve[-1 - third] - curve[-1] < FLAT * abs(curve[-1 - third]))

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from convcraft import training
+from convcraft.training import symptoms
+from convcraft.training.curves import Curves
 
 GOOD = {
     "loss": [1.9, 1.0, 0.5, 0.3, 0.2, 0.15, 0.12, 0.1],
@@ -148,3 +150,14 @@ def test_nine_in_ten_are_right(monkeypatch):
     rows = [benchmark.judged(kind, *each, data, 7, False) for kind, each in benchmark.KINDS.items()]
     right = [row["found"].split("; ")[0] == row["expected"] for row in rows]
     assert len({row["expected"] for row in rows}) > 10 and np.mean(right) >= 0.9
+
+
+def test_one_finding_of_a_name():
+    """Two signs of exploding gradients, the first loss and the depth: told once, by the first."""
+    empty = np.zeros(0)
+    gradients = np.array([[1e6, 1e6, 1.0, 1.0, 1e-3, 1e-3]])
+    loss, batches = np.array([2.0]), np.array([500.0, 2.0])
+    curves = Curves(loss, empty, empty, empty, np.log(10), batches, [2], np.zeros((0, 0)), gradients, {}, {})
+    names = [finding.name for finding in symptoms.findings(curves)]
+    assert names.count("exploding gradients") == 1
+    assert "before the first step" in symptoms.findings(curves)[0].number
