@@ -11,7 +11,7 @@ from convcraft.layers import as_model
 
 from . import distribute
 from .data import Data
-from .optimize import innermost
+from .optimize import at_rate
 from .restoring import unchanged
 
 WINDOW = 0.05  # of the steps, over which the loss is smoothed: it lags by so much
@@ -133,7 +133,7 @@ def find_lr(
     jit = getattr(model, "jit_compile", None) or False
     with distribute.scope(distribute.strategy_of(model)):
         trial = type(inner)(inner.inputs[0], inner.outputs[0], name=model.name)  # shares layers; compiled apart
-        trial.compile(_copied(optimizer, start), loss, weighted_metrics=_accuracy(loss), jit_compile=jit)
+        trial.compile(at_rate(optimizer, start), loss, weighted_metrics=_accuracy(loss), jit_compile=jit)
     rates = np.geomspace(start, stop, steps) if ramp == "exponential" else np.linspace(start, stop, steps)
     batches = _endless(data)
     curves = [_curve(trial, rates, batches) for _ in range(repeats)]
@@ -190,22 +190,6 @@ def _judged(rates: np.ndarray, losses: np.ndarray, accuracies: np.ndarray) -> Le
         low, high = rates[below[-1] + 1 if len(below) else 0], rates[peak]
     named = {name: float(rate) for name, rate in suggestions.items()}
     return LearningRates(rates, losses, named, float(low), float(high), accuracies)
-
-
-def _copied(optimizer: Any, rate: float) -> keras.optimizers.Optimizer:
-    """A new optimizer of the same settings, at a plain rate."""
-    optimizer = keras.optimizers.get(optimizer)
-    config = optimizer.get_config()
-    place = config
-    while "optimizer" in place or "inner_optimizer" in place:  # within loss scaling, `Freezable` and the like
-        place = place["optimizer" if "optimizer" in place else "inner_optimizer"]["config"]
-    place["learning_rate"] = rate
-    copy = type(optimizer).from_config(config)
-    # names and patterns of what does not decay are no part of an optimizer's configuration
-    for name in ("_exclude_from_weight_decay_pattern", "_exclude_from_weight_decay"):
-        if hasattr(innermost(optimizer), name):
-            setattr(innermost(copy), name, getattr(innermost(optimizer), name))
-    return copy
 
 
 def _endless(data: Any) -> Iterator[tuple[Any, Any]]:

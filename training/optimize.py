@@ -1,6 +1,7 @@
 """Optimizers and schedules by name, out of Keras's own and ours."""
 
 import keras
+import numpy as np
 
 from convcraft.layers import CyclicalLR, CyclicSGD, OneCycle
 from convcraft.layers.base import to_numpy
@@ -107,3 +108,42 @@ def innermost(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimiz
     while hasattr(optimizer, "inner_optimizer"):
         optimizer = optimizer.inner_optimizer
     return optimizer
+
+
+def at_rate(optimizer: keras.optimizers.Optimizer | str, rate: float) -> keras.optimizers.Optimizer:
+    """A new optimizer of the same settings, at a plain rate.
+
+    Args:
+        optimizer: what `compile` takes.
+        rate: in place of its own, or of its schedule.
+
+    Example:
+        >>> at_rate(keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 9), momentum=0.9), 0.5).momentum
+        0.9
+    """
+    optimizer = keras.optimizers.get(optimizer)
+    config = optimizer.get_config()
+    place = config
+    while "optimizer" in place or "inner_optimizer" in place:  # within loss scaling, `Freezable` and the like
+        place = place["optimizer" if "optimizer" in place else "inner_optimizer"]["config"]
+    place["schedule" if "schedule" in place else "learning_rate"] = rate  # the first is `CyclicSGD`'s
+    copy = type(optimizer).from_config(config)
+    # names and patterns of what does not decay are no part of an optimizer's configuration
+    for name in ("_exclude_from_weight_decay_pattern", "_exclude_from_weight_decay"):
+        if hasattr(innermost(optimizer), name):
+            setattr(innermost(copy), name, getattr(innermost(optimizer), name))
+    return copy
+
+
+def largest_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """The learning rate; of a schedule the largest within a million steps, as far as eighty of them show it.
+
+    Example:
+        >>> round(largest_rate(keras.optimizers.SGD(OneCycle(0.5, 1000))), 2)
+        0.5
+    """
+    rate = innermost(optimizer)._learning_rate
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return float(to_numpy(rate))
+    steps = np.unique(np.geomspace(1, 1e6, 80).astype("int64")) - 1
+    return max(float(to_numpy(rate(int(step)))) for step in steps)

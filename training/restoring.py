@@ -1,9 +1,12 @@
 """Trying something on a model, and leaving it as it was."""
 
 import contextlib
+import random
 from collections.abc import Iterator
 
 import keras
+import numpy as np
+from keras.src.backend.common import global_state  # where Keras keeps the state of draws without a seed
 
 from convcraft.layers.base import to_numpy
 
@@ -26,6 +29,25 @@ def unchanged(model: keras.Model) -> Iterator[None]:
     try:
         yield
     finally:
+        if getattr(model, "_jax_state", None):  # where Keras on JAX was broken off: it would put this back
+            model._jax_state = None
         for variable, value in before:
             variable.assign(value)
         model.stop_training = False
+
+
+@contextlib.contextmanager
+def same_draws() -> Iterator[None]:
+    """Within, anything may be drawn; afterwards Python, NumPy and Keras draw what they would have drawn."""
+    python, arrays = random.getstate(), np.random.get_state()
+    generator = global_state.get_global_attribute("global_seed_generator")
+    state = None if generator is None else to_numpy(generator.state).copy()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
+        if generator is None:  # what was made within began with a draw of Python's
+            global_state.set_global_attribute("global_seed_generator", None)
+        else:
+            generator.state.assign(state)

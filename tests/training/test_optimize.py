@@ -6,7 +6,16 @@ import pytest
 
 from convcraft import training
 from convcraft.layers import CyclicalLR, CyclicSGD, Freezable, OneCycle
-from convcraft.training import Common, common, exponential_decay, linear_scaled, requirements, sqrt_scaled, step_decay
+from convcraft.training import (
+    Common,
+    common,
+    exponential_decay,
+    linear_scaled,
+    optimize,
+    requirements,
+    sqrt_scaled,
+    step_decay,
+)
 from convcraft.training.optimize import innermost, learning_rate, optimizer, schedule
 
 STEPS = 100
@@ -238,3 +247,16 @@ def test_a_run_refuses_a_schedule_beside_a_callback_that_sets_the_rate(tmp_path)
     with pytest.raises(ValueError, match="either a schedule or ReduceLROnPlateau"):
         training.run(recipe, {"output": str(tmp_path / "run")})
     assert not (tmp_path / "run" / "checkpoint" / "state.npz").exists()
+
+
+@pytest.mark.parametrize("kind", ["constant", "linear", "cosine", "step", "onecycle", "triangular", "exp_range"])
+@pytest.mark.parametrize("preset", ["recipe", "modern"])
+def test_a_plain_rate_in_place_of_a_schedule(kind, preset):
+    """Of the same settings; and the largest rate that the schedule comes to."""
+    made = optimizer(Common(schedule=kind, preset=preset, learning_rate=0.2, weight_decay=0.01), 700)
+    assert optimize.largest_rate(made) == pytest.approx(0.2, rel=0.05)
+    copy = optimize.at_rate(made, 0.3)
+    assert float(keras.ops.convert_to_numpy(copy.learning_rate)) == np.float32(0.3)
+    assert type(copy) is type(made) and copy.weight_decay == 0.01
+    kept = keras.Variable(np.ones(3), name="bias")
+    assert not copy._use_weight_decay(kept) and not made._use_weight_decay(kept)
