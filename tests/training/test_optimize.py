@@ -249,7 +249,7 @@ def test_a_run_refuses_a_schedule_beside_a_callback_that_sets_the_rate(tmp_path)
     assert not (tmp_path / "run" / "checkpoint" / "state.npz").exists()
 
 
-@pytest.mark.parametrize("kind", ["constant", "linear", "cosine", "step", "onecycle", "triangular", "exp_range"])
+@pytest.mark.parametrize("kind", ["constant", "linear", "cosine", "step", "onecycle", "triangular"])
 @pytest.mark.parametrize("preset", ["recipe", "modern"])
 def test_a_plain_rate_in_place_of_a_schedule(kind, preset):
     """Of the same settings; and the largest rate that the schedule comes to."""
