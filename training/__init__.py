@@ -3,6 +3,7 @@
 from convcraft.lazy import attach
 
 EXPORTS = {
+    "Checkpoints": "snapshots",
     "Common": "common",
     "CyclicalLR": "schedules",
     "Diagnosis": "diagnosis",
@@ -15,12 +16,14 @@ EXPORTS = {
     "OneCycleMomentum": "schedules",
     "PreciseNormalization": "recalibration",
     "Run": "runs",
-    "Snapshots": "ensembles",
+    "Snapshots": "snapshots",
     "StopAtPerfectTrainAccuracy": "stopping",
     "StopAtTrainAccuracyDrop": "stopping",
+    "average_weights": "snapshots",
     "balance": "balancing",
     "can_mirror": "presets",
     "class_weights": "balancing",
+    "column_models": "ensembles",
     "data": None,
     "diagnose": "diagnosis",
     "distribute": None,
@@ -28,8 +31,12 @@ EXPORTS = {
     "export": "exporting",
     "find_lr": "lr_finder",
     "fine_tune": "tuning.tune",
+    "fit_weights": "fusion",
+    "fit_batch_size": "batch_sizes",
     "fit_width": "sizing",
     "from_masks": "segmentation",
+    "fuse_features": "fusion",
+    "grow": "growing",
     "inject_label_noise": "label_noise",
     "linear_scaled": "schedules",
     "load": "presets",
@@ -42,8 +49,10 @@ EXPORTS = {
     "report": None,
     "run": "loop",
     "sqrt_scaled": "schedules",
+    "stack": "fusion",
     "step_decay": "schedules",
     "suggest_size": "tuning.options",
+    "two_stage": "balancing",
     "verify": "verifying",
 }
 

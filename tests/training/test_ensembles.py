@@ -1,4 +1,4 @@
-"""Several models as one, and the weights that a training passes by."""
+"""Several models as one."""
 
 import json
 
@@ -10,16 +10,18 @@ from scipy.special import logsumexp, softmax
 
 import convcraft
 from convcraft import layers, zoo
-from convcraft.training import Ensemble, Snapshots, run
+from convcraft.training import Ensemble, column_models, run
 
 
-def net(seed=0, names=("ant", "bee", "cow"), side=6):
+def net(seed=0, names=("ant", "bee", "cow"), side=6, channels=1, activation=None):
     keras.utils.set_random_seed(seed)
-    inputs = keras.Input((side, side, 1))
-    x = keras.layers.Dense(len(names))(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs)))
+    inputs = keras.Input((side, side, channels))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    x = keras.layers.Dense(len(names), activation)(x)
     return layers.Model(inputs, layers.ClassNames(names)(x), name="net")
 
 
+NET = net()
 IMAGES = draw((5, 6, 6, 1), "float32", 0, 255)
 
 
@@ -53,7 +55,11 @@ def test_it_is_saved_as_one_model_with_the_cost_of_all(tmp_path):
     [
         ([], "received an empty one"),
         ([net(), net(names=("ant", "bee"))], "one output_shape"),
-        ([net(), net(side=8)], "one input_shape"),
+        ([NET, NET], r"members 1 and 2 \(net\) have .*kernel in common"),
+        ([keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(3, 1)])], "from images to logits"),
+        ([keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])], "models of images"),
+        ([net(activation="sigmoid")], "one class; net is for multilabel"),
+        ([net(), net(channels=2)], "grey and colour"),
         ([net(), net(names=("bee", "ant", "cow"))], "the same classes"),
     ],
 )
@@ -62,27 +68,97 @@ def test_members_that_do_not_fit(members, message):
         Ensemble(members)
 
 
-def test_snapshots_are_the_weights_at_the_ends_of_the_cycles():
-    keeper, seen = Snapshots(epochs=5, cycles=2), {}
-
-    class Watch(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            seen[epoch + 1] = self.model.get_weights()
-
-    model = net()
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
-    model.fit(IMAGES, np.arange(5) % 3, epochs=5, verbose=0, callbacks=[keeper, Watch()])
-    assert keeper.ends == [2, 5]
-    for snapshot, epoch in zip(keeper.models(model), (2, 5), strict=True):
-        for ours, theirs in zip(snapshot.get_weights(), seen[epoch], strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-    assert not np.array_equal(seen[2][0], seen[5][0])
+def test_weights_are_those_of_a_weighted_mean(fresh_process, tmp_path):
+    """Also in the file, which leaves out a member of weight 0."""
+    members, weights = [net(0), net(1), net(2)], [0.7, 0.0, 0.3]
+    both = Ensemble(members, weights=weights)
+    expected = 0.7 * softmax(numpy(members[0](IMAGES)), axis=1) + 0.3 * softmax(numpy(members[2](IMAGES)), axis=1)
+    assert both.count_params() == 2 * (36 * 3 + 3)
+    outputs, configs = fresh_process.predict(both, IMAGES, tmp_path)
+    np.testing.assert_allclose(softmax(outputs, axis=1), expected, rtol=1e-5)
+    np.testing.assert_allclose(logsumexp(outputs, axis=1), 0, atol=1e-5)
+    kept = {config["name"]: config["scale"] for config in configs if config["name"].endswith("_weight")}
+    assert kept == {"member1_weight": 0.7, "member3_weight": 0.3}
 
 
-@pytest.mark.parametrize("cycles", [0, 6])
-def test_as_many_cycles_as_epochs_at_most(cycles):
-    with pytest.raises(ValueError, match=f"from 1 to 5 cycles in 5 epochs, received {cycles}"):
-        Snapshots(5, cycles)
+@pytest.mark.parametrize("weights", [[0.5], [0.5, 0.6], [1.5, -0.5], [float("nan"), 1], ["a", "b"]])
+def test_weights_that_are_none(weights):
+    with pytest.raises(ValueError, match="2 numbers from 0 on with a sum of 1|could not convert"):
+        Ensemble([net(0), net(1)], weights=weights)
+
+
+def test_members_of_other_sizes_and_colours_see_the_same_image(fresh_process, tmp_path):
+    """A grey member of 3x3 images sees the means of 2x2 blocks, by which bilinear, antialiased halving is defined here:
+    of an image whose blocks are of one value."""
+    big, small = net(0, side=6, channels=3), net(1, side=3)
+    blocks = draw((4, 3, 3, 1), "float32", 0, 255)
+    images = np.repeat(np.repeat(np.repeat(blocks, 2, 1), 2, 2), 3, 3)
+    both = Ensemble([big, small])
+    assert both.input_shape == (None, 6, 6, 3)
+    outputs, _ = fresh_process.predict(both, images, tmp_path)
+    # weights of the triangle of width 4 around a block's middle: 3/8 for each of its own two pixels, 1/8 beside them
+    matrix = np.zeros((3, 6))
+    for row in range(3):
+        for column, weight in zip(range(2 * row - 1, 2 * row + 3), (1, 3, 3, 1), strict=True):
+            if 0 <= column < 6:
+                matrix[row, column] = weight
+    matrix /= matrix.sum(axis=1, keepdims=True)
+    shrunk = np.einsum("ij,njkc,lk->nilc", matrix, images[..., :1], matrix)
+    expected = np.mean(
+        [softmax(numpy(big(images)), axis=1), softmax(numpy(small(shrunk.astype("float32"))), axis=1)], axis=0
+    )
+    np.testing.assert_allclose(softmax(outputs, axis=1), expected, rtol=1e-3)
+
+
+def test_grey_images_are_grey_to_members_of_colour():
+    """And where no member takes grey ones, colours are weighed as everywhere (ITU-R 601)."""
+    open_size = keras.Sequential(
+        [keras.Input((None, None, 1)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    )
+    colour = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    image = draw((1, 4, 4, 3), "float32", 0, 255)
+    grey = image @ np.array([0.299, 0.587, 0.114], "float32")
+    expected = np.mean(
+        [softmax(numpy(m(x) * 1.0), axis=1) for m, x in ((open_size, grey[..., None]), (colour, image))], axis=0
+    )
+    found = softmax(numpy(Ensemble([open_size, colour])(image)), axis=1)
+    np.testing.assert_allclose(found, expected, rtol=2e-2)
+
+
+def test_members_that_end_in_a_softmax_and_ensembles_as_members():
+    """Their probabilities are taken as they are, not through another softmax."""
+    logits = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()])
+    shares = keras.Sequential([*logits.layers, keras.layers.Dense(3, "softmax")])
+    other = keras.Sequential(
+        [keras.Input((6, 6, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+    expected = (numpy(shares(IMAGES)) + softmax(numpy(other(IMAGES)), axis=1)) / 2
+    both = Ensemble([Ensemble([shares]), other])
+    np.testing.assert_allclose(softmax(numpy(both(IMAGES)), axis=1), expected, rtol=1e-5)
+
+
+def test_columns_of_a_fractal_net_are_networks_of_their_own(tmp_path):
+    """Each is what `extract_column` gives, measured anew on copies: the whole stays as it was."""
+    design = zoo.Design(dropout=0.0)
+    whole = zoo.create("fractalnet20", classes=3, input_shape=(16, 16, 1), filters=(4, 4), design=design)
+    images = draw((24, 16, 16, 1), "float32", 0, 255)
+    before = whole.get_weights()
+    columns = column_models(whole)
+    for number, column in enumerate(columns):
+        expected = numpy(zoo.extract_column(whole, number)(images))
+        np.testing.assert_allclose(numpy(column(images)), expected, rtol=1e-5, atol=1e-6)
+    measured = column_models(whole, images)
+    assert not np.allclose(numpy(measured[2](images)), numpy(columns[2](images)), atol=1e-4)
+    for old, new in zip(before, whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    both = Ensemble([*measured, whole], weights=[0.25] * 4)
+    both.save(tmp_path / "m.keras")
+    again = convcraft.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(numpy(again(images)), numpy(both(images)), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="with FractalJoin layers"):
+        column_models(net())
+    with pytest.raises(ValueError, match="column_models makes copies"):
+        Ensemble([zoo.extract_column(whole, 0), zoo.extract_column(whole, 1)])
 
 
 RECIPE = '''
