@@ -1,4 +1,4 @@
-"""Classes of unequal size: noticed, shown more often, or weighted."""
+"""Classes of unequal size: noticed, shown more or less often, in equal shares, in two stages, or weighted."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from .data import Data
+from .data.sampling import EPOCHS, STAGES, Epochs, Stages
 
 NOTICED = 3.0  # times as many images: below that, balancing was not seen to matter
-KINDS = ("none", "oversample", "weights")
+KINDS = ("none", *EPOCHS, "weights", "two_stage")  # of `--balance`
+FIRST_STAGE = 2 / 3  # of the epochs, where nobody says otherwise
 
 
 def imbalance(data: Data) -> tuple[float, str, str]:
@@ -65,46 +67,108 @@ def class_weights(data: Data) -> dict[int, float]:
     return {label: float(weight) for label, weight in enumerate(counts.sum() / (len(counts) * np.maximum(counts, 1)))}
 
 
-def balance(data: Data, strength: float = 1.0) -> Data:
-    """The same data, of which an epoch shows the images of small classes several times.
+def balance(data: Data, kind: str = "oversample", *, strength: float = 1.0) -> Data:
+    """The same data, of which an epoch of training shows images of small classes more often, or of large ones fewer.
 
-    No image is left out. Copies of an image are augmented each by its own draw. Validation and test images, and the
-    counts, stay as they are.
+    Nothing is copied, and no image is left out for good: the order of an epoch follows from (seed, epoch), as it does
+    without, and goes round each class. Images that are shown several times are augmented each time by another draw.
+    Sources, counts, validation and test images stay as they are.
 
     Args:
         data: a `training.data.Data`, not of tf.data, whose order is its own.
-        strength: 1 for classes that are all shown as often as the largest, 0 for no change, between them a
-            compromise: a class of n images where the largest has m is shown m^strength n^(1 - strength) times.
+        kind: what an epoch shows.
+            "oversample": every image, those of small classes several times, until classes are equal.
+            "undersample": of each class as many as the smallest has, in each epoch others.
+            "batches": as many images as there are; every batch has equally many of each class, or one more of some.
+            "crops": as "oversample"; where an image is shown again, it is a crop of half of its area or more, another
+            one each time.
+        strength: of all but "batches": 1 for classes that are shown alike, 0 for no change, between them a compromise:
+            a class of n images where the largest (of "undersample" the smallest) has m is shown m^strength
+            n^(1 - strength) times.
 
     Returns:
         A new `training.data.Data`.
 
     Raises:
-        ValueError: for tf.data, and a strength beyond 0..1.
+        ValueError: for tf.data, masks, images without a label, other kinds, and a strength beyond 0..1.
 
     Example:
         >>> from convcraft import training
         >>> x, y = np.zeros((60, 8, 8, 1), "uint8"), np.repeat([0, 1], [40, 20])
         >>> data = training.data.load({"x_train": x, "y_train": y, "x_test": x, "y_test": y}, validation=0)
-        >>> np.bincount(balance(data).sources["train"].labels).tolist()
-        [40, 40]
+        >>> {kind: balance(data, kind).feed("train").size for kind in ("oversample", "undersample", "batches")}
+        {'oversample': 80, 'undersample': 40, 'batches': 60}
+
+    Reference:
+        Wei: Must Know Tips/Tricks in Deep Neural Networks, Miscellaneous (imbalance); Wei et al., ChaLearn 2015.
     """
+    if kind not in EPOCHS:
+        known = ", ".join(EPOCHS)
+        weights = (
+            ": weights go into the loss, fit(class_weight=training.class_weights(data))" if kind == "weights" else ""
+        )
+        raise ValueError(f"balance: expected kind to be one of {known}; received {kind!r}{weights}.")
     if not 0 <= strength <= 1:
         raise ValueError(f"balance: expected strength from 0 to 1, received {strength!r}.")
+    if kind == "batches" and strength != 1:
+        raise ValueError(f"balance: expected strength 1 with batches, whose shares are equal, received {strength!r}.")
+    _check(data, "balance")
+    return dataclasses.replace(data, sampling=Epochs(kind, strength))
+
+
+def two_stage(data: Data, switch: int, first: str = "all", second: str = "balanced") -> Data:
+    """The same data in two stages: epochs before `switch` show them in one way, those from it on in another.
+
+    All epochs are as long as without. The model stays the same, with one classifier for all classes; plain `fit` trains
+    it, and a run that is killed goes on exactly where it stopped, in either stage. The second stage wants a lower rate,
+    or it overwrites the first: a schedule that falls, such as `training.step_decay`.
+
+    Args:
+        data: a `training.data.Data`, not of tf.data.
+        switch: number of epochs of the first stage, at least 1.
+        first: "all": the images as they are; "balanced": batches with equally many of each class; "head": images of
+            large classes alone, those of at least the mean size; "tail": those of the other classes alone.
+        second: one of these, too. "head", then "tail" is Wei's advice; "all", then "balanced" defers the balancing, as
+            Cao et al. do; "balanced", then "all" is the reverse.
+
+    Returns:
+        A new `training.data.Data`.
+
+    Raises:
+        ValueError: for tf.data, masks, images without a label, other stages, and classes that are all of one size
+            where a stage shows only some of them.
+
+    Example:
+        >>> from convcraft import training
+        >>> x, y = np.zeros((60, 8, 8, 1), "uint8"), np.repeat([0, 1], [40, 20])
+        >>> data = training.data.load({"x_train": x, "y_train": y, "x_test": x, "y_test": y}, validation=0)
+        >>> feed = two_stage(data, 5, "head", "tail").feed("train", batch_size=60)
+        >>> [np.bincount(labels).tolist() for epoch in (4, 5) for _, labels in feed.numpy(epoch)]
+        [[60], [0, 60]]
+
+    Reference:
+        Wei et al., ChaLearn 2015 (two-stage fine-tuning); Cao et al. 2019, arXiv 1906.07413, section 3.3.
+    """
+    for name, stage in (("first", first), ("second", second)):
+        if stage not in STAGES:
+            raise ValueError(f"two_stage: expected {name} to be one of {', '.join(STAGES)}; received {stage!r}.")
+    if isinstance(switch, bool) or not isinstance(switch, (int, np.integer)) or switch < 1:
+        raise ValueError(f"two_stage: expected switch to be a number of epochs, at least 1; received {switch!r}.")
+    _check(data, "two_stage")
+    if {first, second} & {"head", "tail"} and imbalance(data)[0] == 1:
+        raise ValueError("two_stage: expected classes of unequal size, for head and tail; received equal ones.")
+    return dataclasses.replace(data, sampling=Stages(first, second, int(switch)))
+
+
+def _check(data: Data, name: str) -> None:
+    """Refuses what has no order of ours, or no classes to balance."""
     if data.streams:
-        raise ValueError("balance: expected data that can be read in any order, received tf.data: balance that itself.")
-    source = data.sources["train"]
-    rows = np.concatenate([_repeated(source.labels, label, strength) for label in np.unique(source.labels)])
-    return dataclasses.replace(data, sources={**data.sources, "train": source.subset(np.sort(rows))})
-
-
-def _repeated(labels: np.ndarray, label: int, strength: float) -> np.ndarray:
-    """The rows of a class as often as they are to be shown: each so often, some once more."""
-    rows = np.flatnonzero(labels == label)
-    largest = np.bincount(labels).max()
-    count = round(largest**strength * len(rows) ** (1 - strength))
-    order = np.random.default_rng([int(label), len(rows)]).permutation(rows)
-    return np.resize(order, max(count, len(rows)))
+        raise ValueError(f"{name}: expected data that can be read in any order, received tf.data: balance that itself.")
+    if data.masks:
+        raise ValueError(f"{name}: expected a label for each image, received masks: weight the classes in the loss.")
+    missing = int((data.sources["train"].labels < 0).sum())
+    if missing:
+        raise ValueError(f"{name}: expected a label for each image, received {missing} without.")
 
 
 def balanced_accuracy(labels: Sequence[int] | np.ndarray, predicted: Sequence[int] | np.ndarray) -> float:

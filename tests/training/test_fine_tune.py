@@ -9,6 +9,7 @@ import pytest
 from harness import draw
 
 from convcraft import layers, training, zoo
+from convcraft.training import balancing
 from convcraft.training.tuning import bodies, frozen_features, policies
 from convcraft.training.tuning.choosing import Choice
 from convcraft.training.tuning.options import FineTuning
@@ -353,23 +354,20 @@ class TestImbalance:
         assert "imbalance" not in str(tune(images=data((6, 5)), policy="linear").plan)
         assert "imbalance" not in str(tune(images=data((30, 5)), policy="linear", balance="weights").plan)
 
-    @pytest.mark.parametrize("strength, expected", [(1.0, [40, 40, 40]), (0.0, [40, 10, 4]), (0.5, [40, 20, 13])])
-    def test_small_classes_are_shown_more_often(self, strength, expected):
-        labels = np.repeat([0, 1, 2], [40, 10, 4])
-        images = np.arange(54, dtype="uint8")[:, None, None, None] * np.ones((1, 8, 8, 1), "uint8")
-        loaded = training.data.load(
-            {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}, validation=0
+    @pytest.mark.parametrize("kind, shown", [("oversample", 60), ("undersample", 10), ("batches", 35), ("crops", 60)])
+    def test_every_kind_of_balance_trains(self, kind, shown):
+        loaded = data((30, 5))
+        tuned = tune(images=loaded, policy="top", balance=kind, epochs=1)
+        assert tuned.plan.steps == -(-shown // 8) and kind in str(tuned.plan)
+
+    def test_two_stages_in_one_training(self, monkeypatch):
+        stages = []
+        two_stage = balancing.two_stage
+        monkeypatch.setattr(
+            balancing, "two_stage", lambda data, switch: stages.append(switch) or two_stage(data, switch)
         )
-        balanced = training.balance(loaded, strength)
-        source = balanced.sources["train"]
-        assert np.bincount(source.labels).tolist() == expected
-        rows = source.batch(np.arange(len(source)))[0][:, 0, 0, 0].astype(int)
-        assert set(rows) == set(range(54)), "no image is left out"
-        counts = np.bincount(rows)
-        for label in range(3):
-            own = counts[labels == label]
-            assert own.max() - own.min() <= 1, "each about as often"
-        assert loaded.counts == balanced.counts
+        tuned = tune(images=data((30, 5)), policy="top", balance="two_stage", epochs=3, views=0)
+        assert set(stages) == {2} and len(tuned.history["loss"]) == 3
 
     def test_weights_are_scikit_learns(self):
         from sklearn.utils.class_weight import compute_class_weight

@@ -16,6 +16,7 @@ import numpy as np
 
 from . import arrays, folders, sources, streams, tfds
 from .pipeline import Augment, Feed, Source, augmentation
+from .sampling import Sampling
 from .splits import SPLITS, Loaded, Report, complete
 from .streams import Stream, StreamFeed
 
@@ -40,6 +41,7 @@ class Data:
         mix: of training images and labels; labels are one-hot in all feeds then, and integers in `arrays`.
         alternate_flip: whether each training image is mirrored in every other epoch; see `Feed`.
         streams: the user's own tf.data by split; empty for everything else.
+        sampling: which training images an epoch shows, and how often; see `training.balance`.
     """
 
     class_names: list[str]
@@ -54,6 +56,7 @@ class Data:
     mix: Any | None = None
     alternate_flip: bool = False
     streams: dict[str, Stream] = field(default_factory=dict)
+    sampling: Sampling | None = None
 
     def __repr__(self) -> str:
         return f"<Data {self.report}>"
@@ -100,6 +103,7 @@ class Data:
             "seed": self.seed,
             "augment": self.augment if shuffle else None,
             "mix": self.mix,
+            "sampling": self.sampling if split == "train" else None,
             "alternate_flip": flip,
         }
         options = {**ours, **options}

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .images import resize
+from .sampling import Sampling, cropped
 
 Augment = Callable[[Any, Any], Any]
 # (float32 images [n, h, w, c], int32 seeds [n]) -> images: pure, in TensorFlow's graph or on NumPy arrays
@@ -159,6 +160,8 @@ class Feed:
             graph, elsewhere to NumPy batches. Or what `augmentation` makes one of.
         mix: a `layers.MixUpCutMix`: mixes the images of a training batch and their labels; evaluation's labels become
             one-hot. A batch's draw follows (seed, epoch, step).
+        sampling: which images an epoch of training shows, and how often, where it is not each of them once. What is
+            shown several times has an index of its own each time.
         alternate_flip: mirror each training image left and right in every other epoch, so that two epochs show both
             sides of every image, where a coin shows half of the images the same side twice. Which side comes first
             is drawn for each image from (seed, index). Masks are mirrored alike.
@@ -171,6 +174,7 @@ class Feed:
         start: first batch of a pass. Read by `dataset()`, because `fit` asks its data once for the number of
             steps: resume the broken epoch in one call of `fit`, then set `start = 0` and go on with another.
         steps: batches of a whole epoch.
+        size: images of a whole epoch, those left out with which the last batch is filled.
 
     Example:
         >>> source = ArraySource(np.zeros((5, 2, 2, 1), "uint8"), np.arange(5, dtype="int32"))
@@ -187,6 +191,7 @@ class Feed:
         seed: int = 0,
         augment: Augment | Any | None = None,
         mix: Any | None = None,
+        sampling: Sampling | None = None,
         alternate_flip: bool = False,
         multiple_of: int = 1,
         auto_epoch: bool = False,
@@ -198,7 +203,9 @@ class Feed:
         if len(source) == 0:
             raise ValueError("Expected a source with images, received an empty one.")
         self.source = source
-        self.batch_size = -(-min(batch_size, len(source)) // multiple_of) * multiple_of
+        self.sampling = sampling if shuffle else None
+        self.size = self.sampling.size(source.labels) if self.sampling else len(source)
+        self.batch_size = -(-min(batch_size, self.size) // multiple_of) * multiple_of
         self.shuffle = shuffle
         self.seed = seed
         self.augment = augmentation(augment)
@@ -207,7 +214,7 @@ class Feed:
         self.multiple_of = multiple_of
         self.auto_epoch = auto_epoch
         self.weighted = multiple_of > 1 and not shuffle
-        self.steps = -(-len(source) // self.batch_size)
+        self.steps = -(-self.size // self.batch_size)
         self.epoch = 0
         self.start = 0
         self._batches: tuple[int, list[np.ndarray]] | None = None
@@ -217,10 +224,12 @@ class Feed:
         epoch = self.epoch if epoch is None else epoch
         cached = self._batches
         if cached is None or cached[0] != epoch:
-            order = np.arange(len(self.source))
-            if self.shuffle:
+            order, places = np.arange(len(self.source)), self.steps * self.batch_size
+            if self.sampling:
+                order = self.sampling.order(self.source.labels, places, self.seed, epoch, self.batch_size)
+            elif self.shuffle:
                 order = np.random.default_rng([self.seed, epoch]).permutation(order)
-                order = np.resize(order, self.steps * self.batch_size)  # goes round
+                order = np.resize(order, places)  # goes round
             cached = epoch, np.split(order, range(self.batch_size, len(order), self.batch_size))
             self._batches = cached
         return cached[1]
@@ -253,7 +262,10 @@ class Feed:
         return images, labels, (np.arange(len(indices)) < real).astype(np.float32)
 
     def _read(self, indices: np.ndarray, epoch: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = self.source.batch(indices)
+        images, labels = self.source.batch(indices % len(self.source))
+        if self.sampling and self.sampling.crops:
+            copies = indices >= len(self.source)
+            images = cropped(images, copies, image_seeds(self.seed, int(epoch), indices))
         if self.alternate_flip:
             turned = (image_seeds(self.seed, SIDES, indices) + int(epoch)) % 2 == 1
             images[turned] = images[turned][:, :, ::-1]

@@ -52,7 +52,9 @@ class FineTuning(common.Common):
     mirror: bool = True
     # crossentropy; bootstrapped or bootstrapped_hard where some labels are wrong
     loss: str = "crossentropy"
-    # none, oversample (small classes more often) or weights (their images count more)
+    # none; oversample: small classes more often; crops: the same, by crops of their images; undersample: large ones
+    # less often; batches: equally many of each class; weights: small classes count more; two_stage: balanced batches
+    # in the last third of the epochs
     balance: str = "none"
     # choose the rate by a range test before training
     find_lr: bool = False

@@ -62,7 +62,11 @@ class Task:
         images = self.images if images is None else images
         if images.augment is None and not images.streams and self.config.preset != "modern":
             images = dataclasses.replace(images, augment=augmentation(self.config.augment, self.mirror))
-        return balancing.balance(images) if self.config.balance == "oversample" else images
+        kind = self.config.balance
+        if kind == "two_stage":
+            epochs = self.epochs(sum(images.counts["train"].values()))
+            return balancing.two_stage(images, max(1, round(balancing.FIRST_STAGE * epochs)))
+        return balancing.balance(images, kind) if kind in data.sampling.EPOCHS else images
 
     def loss(self) -> keras.losses.Loss:
         """As the options say."""
@@ -89,7 +93,7 @@ class Task:
         model = with_head(body, self.images.class_names, linear, level)
         shown = self.shown() if trained else self.images
         feed = shown.feed("train", multiple_of=self.replicas)
-        shows = len(shown.sources["train"]) if shown.sources else sum(shown.counts["train"].values())
+        shows = feed.size if isinstance(feed, data.Feed) else sum(shown.counts["train"].values())
         epochs = self.epochs(shows) if trained else 0
         steps = epochs * feed.steps
         rate = self.base_rate(policy) * choice.rate
