@@ -9,8 +9,7 @@ import numpy as np
 
 from convcraft.layers import Model
 
-from . import check as checks
-from . import distribute, ensembles
+from . import distribute, ensembles, requirements
 from .data import Data, Feed
 from .tuning import bodies, frozen_features
 
@@ -165,7 +164,7 @@ def predictions(
     model = keras.Model(images, {str(number): share for number, share in enumerate(shares)})
     whole = ensembles.Ensemble(members)
     whole.compile()
-    checks.fits(whole, data)
+    requirements.fits(whole, data)
     parts, labels = [], []
     for pictures, given in _batches(data, split):
         answers = distribute.answers(model, pictures)
