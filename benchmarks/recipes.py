@@ -74,7 +74,7 @@ def add(run: pathlib.Path) -> dict[str, Any]:
     one = run / f"seed-{metrics['chosen']}" if "chosen" in metrics else run
     starts = [json.loads(line) for line in (one / "history.jsonl").read_text().splitlines()]
     where = [line for line in starts if line["event"] == "start"][-1]["environment"]
-    from convcraft.training.report.run import wilson
+    from convcraft.training.report.statistics import wilson
 
     test = metrics["test"]
     low, high = test.get("accuracy_interval") or wilson(test["accuracy"], test["n"])

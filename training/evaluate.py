@@ -15,11 +15,14 @@ import numpy as np
 from . import rundir
 from .data import Data, Feed, Source
 from .data.pipeline import ArraySource
+from .report.statistics import entropy
+from .temperature import fit_temperature
 
 if TYPE_CHECKING:
     import keras
 
 WORST = 24  # pictures in the report
+UNCERTAIN = 12  # more of them
 
 
 def score(model: "keras.Model", data: Data, split: str = "test") -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
@@ -108,6 +111,11 @@ def worst(labels: np.ndarray, probabilities: np.ndarray, count: int = WORST) -> 
     return np.lexsort((truth, ~wrong))[:count]
 
 
+def uncertain(probabilities: np.ndarray, count: int = UNCERTAIN) -> np.ndarray:
+    """Row numbers of the answers of the highest entropy, the highest first."""
+    return np.argsort(-entropy(probabilities), kind="stable")[:count]
+
+
 def _with_pictures(model, images, batch_size):
     """Metrics, and what predictions.npz holds of a classifier."""
     from . import balancing
@@ -117,6 +125,7 @@ def _with_pictures(model, images, batch_size):
     if sizes.max() >= balancing.NOTICED * sizes[sizes > 0].min():  # accuracy alone says little
         metrics["balanced_accuracy"] = balancing.balanced_accuracy(labels, probabilities.argmax(axis=1))
     rows = worst(labels, probabilities)
+    rows = np.concatenate([rows, np.setdiff1d(uncertain(probabilities), rows)])
     pictures = np.clip(np.rint(images.batch(rows)[0]), 0, 255).astype("uint8")
     return metrics, {"labels": labels, "probabilities": probabilities, "index": rows, "images": pictures}
 
@@ -148,7 +157,7 @@ def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None
     """
     from convcraft.zoo import load_model
 
-    from . import seeds, segmentation
+    from . import insight, seeds, segmentation
 
     directory = pathlib.Path(directory)
     if seeds.directories(directory):
@@ -158,10 +167,17 @@ def evaluate_run(directory: str | os.PathLike[str], seconds: float | None = None
     model = load_model(directory / "model.keras")
     measure = segmentation.score if data.masks else _with_pictures
     metrics, arrays = measure(model, source(data, "test"), data.batch_size)
-    rundir.write_atomically(directory / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
     result: dict[str, Any] = {"test": metrics}
     if "val" in data.counts:
-        result["val"] = measure(model, source(data, "val"), data.batch_size)[0]
+        result["val"], held = measure(model, source(data, "val"), data.batch_size)
+        if not data.masks:
+            result["temperature"] = fit_temperature(held["labels"], held["probabilities"])
+    shown = None
+    if not data.masks:  # the evidence for the answer, and for the truth
+        answers = arrays["probabilities"].argmax(axis=1)
+        shown = np.stack([answers, arrays["labels"]], axis=1)[arrays["index"]]
+    arrays |= insight.look(model, data, arrays["images"], shown)
+    rundir.write_atomically(directory / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
     result |= {
         "seconds": seconds,
         "parameters": model.count_params(),

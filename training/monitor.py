@@ -120,15 +120,7 @@ class Monitor(keras.callbacks.Callback):
         if self._trial is None:
             self._trial = keras.Model(self.model.inputs, self.model.outputs, name=f"{self.model.name}_trial")
             self._trial.compile(keras.optimizers.SGD(1.0), self.model.loss, jit_compile=False)
-        with unchanged(self._trial):
-            before = _weights(self._trial)
-            self._trial.train_on_batch(x, y)
-            after = _weights(self._trial)
-        found = {}
-        for name, weights in before.items():
-            taken = [one - other for one, other in zip(weights, after[name], strict=True)]
-            found[name] = _norm(taken) / max(1, sum(each.size for each in taken)) ** 0.5
-        return found
+        return gradient_norms(self._trial, x, y)
 
     def _units(self) -> None:
         """Dead and saturated units of every activation that the model shows."""
@@ -145,6 +137,25 @@ class Monitor(keras.callbacks.Callback):
             if kind in SATURATED:
                 low, high = SATURATED[kind]
                 self.saturated.setdefault(name, []).append(float(((values < low) | (values > high)).mean()))
+
+
+def gradient_norms(trial: keras.Model, x: Any, y: Any) -> dict[str, float]:
+    """Layer to the norm of its weights' gradient divided by the square root of their number, in the signal's order.
+
+    Args:
+        trial: compiled with plain gradient descent at a rate of 1; its weights are as before in the end.
+        x: images.
+        y: their labels.
+    """
+    with unchanged(trial):
+        before = _weights(trial)
+        trial.train_on_batch(x, y)
+        after = _weights(trial)
+    found = {}
+    for name, weights in before.items():
+        taken = [one - other for one, other in zip(weights, after[name], strict=True)]
+        found[name] = _norm(taken) / max(1, sum(each.size for each in taken)) ** 0.5
+    return found
 
 
 def _probe(given: Any, images: int) -> Any:

@@ -22,7 +22,7 @@ from convcraft import zoo
 from convcraft.zoo import shipped
 
 from . import evaluate, pretrained_card, rundir
-from .report.run import wilson
+from .report.statistics import wilson
 
 LARGEST = 5_000_000  # bytes of a file
 # how far the half-precision file's logits may be from those before, as a share of their deviation

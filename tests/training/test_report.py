@@ -13,11 +13,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from convcraft.training import report
 from convcraft.training.report import charts as report_charts
 from convcraft.training.report import format as report_format
-from convcraft.training.report import run as report_run
+from convcraft.training.report import statistics as report_statistics
 from convcraft.training.report import style as report_style
 
 EPOCHS = 15
@@ -323,6 +324,7 @@ def test_sections(digits_page):
         "Confusion",
         "Each class",
         "Worst mistakes",
+        "Most uncertain",
         "Calibration",
         "Data",
         "Configuration",
@@ -349,7 +351,7 @@ def test_wilson_is_scipys(right, n):
     from scipy.stats import binomtest
 
     expected = binomtest(right, n).proportion_ci(confidence_level=0.95, method="wilson")
-    assert report_run.wilson(right / n, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert report_statistics.wilson(right / n, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_confusion_matrix_is_scikit_learns(digits_page):
@@ -389,9 +391,13 @@ def test_pairs_and_mistakes(digits_page):
     assert sorted(listed.values()) == sorted(pairs.values())[-len(rows) :]
 
     captions = [e["text"] for e in digits_page.all("figcaption") if "li" in e["parents"]]
+    spread = scipy.stats.entropy(probabilities, axis=1)
     rows = worst(labels, probabilities)
-    assert len(captions) == len(rows)
-    for caption, row, picture in zip(captions, rows, digits_page.all("img"), strict=True):
+    assert (predicted[rows] != labels[rows]).all()  # else they would not all be among the mistakes
+    unsure = [row for row in np.argsort(-spread)[:12] if row in rows]
+    assert f"{sum(predicted[unsure] == labels[unsure])} of these {len(unsure)} are right" in digits_page.text
+    assert len(unsure) > 1 and len(captions) == len(rows) + len(unsure)
+    for caption, row, picture in zip(captions, [*rows, *unsure], digits_page.all("img"), strict=True):
         loss = -math.log(probabilities[row, labels[row]])
         share = 100 * probabilities[row].max()
         assert caption == f"predicted{predicted[row]}actual{labels[row]}probability{share:.1f} %loss{loss:.2f}"
@@ -603,7 +609,7 @@ def test_two_classes_one_epoch_no_mistake(tmp_path):
     assert "There are none: all 72 test images were classified correctly." in shown.text
     assert "95 % interval 94.9 to 100.0 %, n = 72" in shown.text
     assert "Most confused pairs" not in shown.text
-    assert "Right, but least sure" in shown.text
+    assert "are right all the same" in shown.text
     assert shown.rows("Confusion matrix")[1:] == [["cat", "36", "", "36"], ["dog", "", "36", "36"]]
     assert shown.all("dl", class_="tiles")[0]["text"].endswith("1 epoch")
 
@@ -655,7 +661,7 @@ def test_labels_that_are_missing_are_left_out(tmp_path):
     assert "Images without a label, left out of the tables: 3 of 360." in shown.text
     assert sum(int(row[-1]) for row in shown.rows("Confusion matrix")[1:]) == 357
     captions = [e["text"] for e in shown.all("figcaption") if "li" in e["parents"]]
-    assert len(captions) == len(arrays["index"]) - 1
+    assert len({e["attrs"]["title"] for e in shown.all("img")}) == len(arrays["index"]) - 1
     row = arrays["index"][1]
     assert captions[0].startswith(f"predicted{probabilities[row].argmax()}actual{labels[row]}prob")
     assert (decode(shown.all("img")[0]["attrs"]["src"]) == images[row, :, :, 0]).all()

@@ -18,16 +18,48 @@ DOTS = 40  # epochs up to which every measurement is marked
 class Line:
     """A curve: `kind` is train, val or only; one value an epoch, None or NaN where there is none.
 
-    A curve without a label is one of several behind their mean: thin, and without dots.
+    A curve without a label is one of several behind their mean, or what was measured behind what is smoothed: thin,
+    and without dots. `measured` are the values that are written, where others are drawn; `band` is (low, high), a
+    value an epoch each, of the area behind the curve.
     """
 
     kind: str
     label: str
     values: Sequence[float | None]
+    measured: Sequence[float | None] | None = None
+    band: tuple[Sequence[float | None], Sequence[float | None]] | None = None
 
     def points(self) -> list[tuple[int, float]]:
         """(number of finished epochs, value) of what can be drawn."""
-        return [(x, float(y)) for x, y in enumerate(self.values, 1) if y is not None and is_number(y)]
+        return _numbered(self.values)
+
+    def facts(self) -> list[tuple[int, float]]:
+        """The same of what was measured."""
+        return self.points() if self.measured is None else _numbered(self.measured)
+
+    def spans(self) -> list[tuple[int, float, float]]:
+        """(number of finished epochs, low, high) of the band."""
+        low, high = (dict(_numbered(side)) for side in self.band or ((), ()))
+        return [(x, low[x], high[x]) for x in low if x in high]
+
+
+def _numbered(values: Sequence[float | None]) -> list[tuple[int, float]]:
+    return [(x, float(y)) for x, y in enumerate(values, 1) if y is not None and is_number(y)]
+
+
+def smooth(values: Sequence[float | None], reach: int) -> list[float | None]:
+    """The mean of each value and its neighbours up to `reach` away on both sides, fewer near the ends.
+
+    Where there is no number none is made up, and as many neighbours count on one side as on the other: a straight line
+    stays what it is.
+    """
+    found = dict(_numbered(values))
+    result: list[float | None] = []
+    for x in range(1, len(values) + 1):
+        near = min(reach, x - 1, len(values) - x)
+        window = [found[k] for k in range(x - near, x + near + 1) if k in found]
+        result.append(sum(window) / len(window) if x in found else None)
+    return result
 
 
 @dataclass(frozen=True)
@@ -101,7 +133,8 @@ def curves(
     epochs = max(len(line.values) for line in lines)
     resumed = list(resumed)
     top = 10 + 16 * bool(best) + 16 * bool(resumed)
-    values = [y for line in lines for _, y in line.points()]
+    values = [y for line in lines for _, y in [*line.points(), *(line.facts() if line.label else ())]]
+    values += [y for line in lines for _, *span in line.spans() for y in span]
     low, high = min(values), max(values)
     if share:
         low = min(low, max(0.0, high - 0.02))  # a flat line at 100 % needs ticks below it
@@ -113,7 +146,8 @@ def curves(
     left = max(LEFT, 8 + 8.8 * max(map(len, labels)))  # a digit is 8.8 wide where the letters are largest
     across = Scale(0, epochs, left, WIDTH - RIGHT)
     up = Scale(ticks[0], max(ticks[-1], high), height - BOTTOM, top, log)
-    parts = [_frame(list(zip(ticks, labels, strict=True)), epochs, across, up)]
+    below = [(float(epoch), integer(epoch)) for epoch in epoch_ticks(epochs)]
+    parts = [frame(list(zip(ticks, labels, strict=True)), below, "epochs", across, up)]
     parts += _resumed(resumed, across, height, row=10 + 16 * bool(best))
     parts += [_line(line, across, up, show) for line in lines]
     if best:
@@ -133,18 +167,19 @@ def figure(caption: str, description: str, width: float, height: float, parts: l
     )
 
 
-def _frame(ticks: list[tuple[float, str]], epochs: int, across: Scale, up: Scale) -> str:
+def frame(sides: list[tuple[float, str]], below: list[tuple[float, str]], title: str, across: Scale, up: Scale) -> str:
+    """Grid, axis and labels; `sides` and `below` are (value, label) of the ticks, `title` stands under the axis."""
     base, parts = up.start, []
-    for tick, label in ticks:
+    for tick, label in sides:
         parts.append(
             f'<path class="grid" d="M{across.start:.1f} {up(tick):.1f}H{across.end}"/>'
             f'<text x="{across.start - 6:.1f}" y="{up(tick) + 4:.1f}" text-anchor="end">{label}</text>'
         )
-    for epoch in epoch_ticks(epochs):
-        parts.append(f'<text x="{across(epoch):.1f}" y="{base + 15}" text-anchor="middle">{integer(epoch)}</text>')
+    for tick, label in below:
+        parts.append(f'<text x="{across(tick):.1f}" y="{base + 15}" text-anchor="middle">{label}</text>')
     middle = (across.start + across.end) / 2
     parts.append(f'<path class="axis" d="M{across.start:.1f} {base}H{across.end}"/>')
-    parts.append(f'<text x="{middle:.1f}" y="{base + 30}" text-anchor="middle">epochs</text>')
+    parts.append(f'<text x="{middle:.1f}" y="{base + 30}" text-anchor="middle">{title}</text>')
     return "".join(parts)
 
 
@@ -154,8 +189,13 @@ def _line(line: Line, across: Scale, up: Scale, show: Show) -> str:
         move = "L" if before == x - 1 else "M"  # a gap where there is no number
         steps.append(f"{move}{across(x):.1f} {up(y):.1f}")
         before = x
-    parts = [f'<path class="{line.kind}{"" if line.label else " thin"}" d="{"".join(steps)}"/>']
-    if line.label and len(line.values) <= DOTS:
+    parts = []
+    if spans := line.spans():
+        there = [f"{across(x):.1f} {up(high):.1f}" for x, _, high in spans]
+        back = [f"{across(x):.1f} {up(low):.1f}" for x, low, _ in reversed(spans)]
+        parts.append(f'<path class="band {line.kind}" d="M{"L".join([*there, *back])}z"/>')
+    parts.append(f'<path class="{line.kind}{"" if line.label else " thin"}" d="{"".join(steps)}"/>')
+    if line.label and line.measured is None and len(line.values) <= DOTS:
         parts += [
             f'<circle class="{line.kind}" cx="{across(x):.1f}" cy="{up(y):.1f}" r="2">'
             f"<title>{line.label}, epoch {x}: {show(y)}</title></circle>"
@@ -177,13 +217,13 @@ def _end_labels(lines: list[Line], across: Scale, up: Scale, show: Show) -> list
 
 
 def _end(line: Line, show: Show) -> str:
-    epoch, value = line.points()[-1]
+    epoch, value = line.facts()[-1]
     return show(value) if epoch == len(line.values) else f"to epoch {epoch}"
 
 
 def _best(line: Line, word: str, across: Scale, up: Scale, show: Show, height: int, row: float) -> str:
     pick = min if word == "lowest" else max
-    x, y = pick(line.points(), key=lambda point: point[1])
+    x, y = pick(line.facts(), key=lambda point: point[1])
     left, place = across(x), up(y)
     anchor = "start" if left < across.start + 80 else "end" if left > across.end - 80 else "middle"
     said = f"{word} {line.label}: {show(y)}, epoch {x}"
@@ -210,31 +250,3 @@ def _resumed(places: list[float], across: Scale, height: int, row: float) -> lis
     ]
     shift = 4 if anchor == "start" else -4
     return [*marks, f'<text x="{first + shift:.1f}" y="{row}" text-anchor="{anchor}">↻ {label}</text>']
-
-
-def reliability(points: list[tuple[float, float, int]]) -> str:
-    """Accuracy against confidence; the area of a dot is the number of images in it."""
-    size = 250
-    low = min(0.9, *(min(point[:2]) for point in points))
-    ticks = [tick for tick in linear_ticks(low, 1) if tick <= 1]
-    across = Scale(ticks[0], 1, LEFT, LEFT + size)
-    up = Scale(ticks[0], 1, 10 + size, 10)
-    most = max(n for *_, n in points)
-    parts = []
-    for tick in ticks:
-        label = f"{100 * tick:g} %"
-        parts.append(
-            f'<path class="grid" d="M{LEFT} {up(tick):.1f}H{LEFT + size}"/>'
-            f'<text x="{LEFT - 6}" y="{up(tick) + 4:.1f}" text-anchor="end">{label}</text>'
-            f'<text x="{across(tick):.1f}" y="{size + 26}" text-anchor="middle">{label}</text>'
-        )
-    parts.append(f'<path class="ideal" d="M{LEFT} {10 + size}L{LEFT + size} 10"/>')
-    for sure, share, n in points:
-        radius = max(2.5, 13 * math.sqrt(n / most))
-        parts.append(
-            f'<circle class="only soft" cx="{across(sure):.1f}" cy="{up(share):.1f}" r="{radius:.1f}">'
-            f"<title>{plural(n, 'image')}: {percent(sure)} sure, {percent(share)} right</title></circle>"
-        )
-    parts.append(f'<text x="{LEFT + size / 2}" y="{size + 43}" text-anchor="middle">probability of the answer</text>')
-    described = "; ".join(f"{percent(sure)} sure, {percent(share)} right ({integer(n)})" for sure, share, n in points)
-    return figure("Share of right answers", f"Calibration: {described}.", WIDTH, size + 48, parts)

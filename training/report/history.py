@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 
 from ..diagnosis import diagnose
-from .charts import Line, curves
+from .charts import Line, curves, smooth
 from .format import duration, integer, is_number, number, percent, plural, scroll, section, table, text
 from .run import MEASURES, Record
 
 NOT_METRICS = {"event", "epoch", "steps", "learning_rate", "seconds", "images_per_second"}
+SMOOTHED = 30  # epochs from which the curves are smoothed
 
 
 def learning(record: Record) -> str:
@@ -24,7 +25,7 @@ def learning(record: Record) -> str:
         if any(f"val_{metric}" in epoch for epoch in epochs):
             lines.append(Line("val", "validation", [epoch.get(f"val_{metric}") for epoch in epochs]))
         notes += [note for line in lines if (note := _broken(metric, line))]
-        drawn = [line for line in lines if line.points()]
+        drawn = [part for line in lines if line.points() for part in softened(line)]
         if drawn:
             title = text(MEASURES.get(metric, metric.replace("_", " ")))
             title = title[0].upper() + title[1:]
@@ -32,11 +33,27 @@ def learning(record: Record) -> str:
     rates = Line("only", "last", [epoch.get("learning_rate") for epoch in epochs])
     if rates.points():
         charts.append(curves("Learning rate", [rates], resumed=resumed, height=150))
+    if len(epochs) >= SMOOTHED:
+        reach = 2 * reach_of(len(epochs)) + 1
+        notes.append(f"Thin: as measured. Thick: the mean over {reach} epochs. The numbers are of what was measured.")
     if not any(key.startswith("val_") for epoch in epochs for key in epoch):
         notes.append("There was no validation set: nothing here tells whether the network generalizes.")
     said = "".join(f'<p class="note">{note}</p>' for note in notes)
     pair = f'<div class="pair">{"".join(charts)}{_pace(epochs)}</div>'
     return section("curves", "Learning curves", said, pair, _epoch_table(epochs))
+
+
+def reach_of(epochs: int) -> int:
+    """How many epochs to each side the smoothed curve looks."""
+    return max(2, round(epochs / 25))
+
+
+def softened(line: Line) -> list[Line]:
+    """A curve of many epochs: as it was measured, thin, and smoothed over it; a short one as it is."""
+    if len(line.values) < SMOOTHED:
+        return [line]
+    smoothed = smooth(line.values, reach_of(len(line.values)))
+    return [Line(line.kind, "", line.values), Line(line.kind, line.label, smoothed, measured=line.values)]
 
 
 def diagnosis(record: Record) -> str:
@@ -66,7 +83,7 @@ def is_share(metric: str) -> bool:
 
 
 def _best(metric: str, lines: list[Line]) -> tuple[Line, str] | None:
-    validation = [line for line in lines if line.kind == "val"]
+    validation = [line for line in lines if line.kind == "val" and line.label]
     if not validation or not ("loss" in metric or "accuracy" in metric):
         return None
     return validation[0], "lowest" if "loss" in metric else "highest"

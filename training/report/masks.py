@@ -5,8 +5,9 @@ import colorsys
 import numpy as np
 
 from .format import integer, name, percent, scroll, section, table, text
-from .predictions import data_uri
-from .run import Record, per_class
+from .pictures import data_uri
+from .run import Record
+from .statistics import per_class
 
 GOLDEN = 0.618034  # apart on the circle of hues, so that neighbours in number differ most
 

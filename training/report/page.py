@@ -12,6 +12,7 @@ from typing import Any
 
 from ..rundir import write_atomically
 from . import masks, several
+from .certainty import certainty
 from .format import (
     duration,
     integer,
@@ -27,8 +28,10 @@ from .format import (
     text,
 )
 from .history import diagnosis, learning
-from .predictions import certainty, classes, confusion, mistakes
-from .run import MEASURES, SPLITS, Record, read, wilson
+from .network import evidence, network
+from .predictions import classes, confusion, mistakes, uncertain
+from .run import MEASURES, SPLITS, Record, read
+from .statistics import wilson
 from .style import CSS
 from .tables import configuration, data, environment
 
@@ -103,7 +106,10 @@ def _single(record: Record) -> dict[str, str]:
         "Classes": masks.classes(record) if record.scenes else classes(record),
         "Scenes": masks.scenes(record),
         "Mistakes": mistakes(record),
+        "Uncertain": uncertain(record),
+        "Evidence": evidence(record),
         "Calibration": certainty(record),
+        "Network": network(record),
         "Data": data(record),
         "Configuration": configuration(record),
         "Environment": environment(record),

@@ -1,19 +1,16 @@
-"""The sections of `report.html` on the evaluated images: confusion, scores, mistakes, calibration."""
-
-import base64
-import io
+"""The sections of `report.html` on the evaluated images: confusion, scores, mistakes, what was uncertain."""
 
 import numpy as np
-from PIL import Image
 
-from .charts import reliability
 from .format import integer, keep, name, percent, plural, scroll, section, table, text
 from .matrix import full, heat_map
-from .run import LEAST_PROBABILITY, Predictions, Record, calibration, confused_pairs, per_class
+from .pictures import shots
+from .run import Record
+from .statistics import confused_pairs, entropy, per_class
 
 FULL_MATRIX = 20  # classes up to which the matrix shows its counts
 PICTURES = 24
-THUMBNAIL = 128  # pixels; larger pictures are reduced, so that the file stays small
+UNCERTAIN = 12
 
 
 def confusion(record: Record) -> str:
@@ -72,79 +69,38 @@ def _share(value: float) -> str:
     return "–" if np.isnan(value) else percent(value)
 
 
-def certainty(record: Record) -> str:
-    """Calibration: whether the probabilities mean what they say."""
-    if not record.predictions:
-        return ""
-    points, error = calibration(record.predictions)
-    confidence = float(record.predictions.probabilities.max(axis=1).mean())
-    right = float(1 - record.predictions.wrong.mean())
-    verdict = (
-        f"On average the network was {keep(percent(confidence))} sure of its answers, and "
-        f"{keep(percent(right))} of them were right. Dots on the dashed line are well calibrated; dots below "
-        "it were too sure. A dot's area is its number of images."
-    )
-    said = (
-        f"<p>{verdict}</p><p>Expected calibration error: {keep(percent(error))} "
-        f'<span class="muted">(ten bins of equal width)</span>.</p>'
-    )
-    return section("calibration", "Calibration", f'<div class="pair">{reliability(points)}<div>{said}</div></div>')
-
-
 def mistakes(record: Record) -> str:
-    """Pictures of the worst mistakes, and of what was right by a narrow margin."""
+    """Pictures of the worst mistakes."""
     predictions = record.predictions
     if not predictions:
         return ""
     wrong = [i for i, row in enumerate(predictions.rows) if predictions.wrong[row]]
-    right = [i for i, row in enumerate(predictions.rows) if not predictions.wrong[row]]
+    wrong = sorted(wrong, key=lambda i: -predictions.loss[predictions.rows[i]])[:PICTURES]
     total, kind = int(predictions.wrong.sum()), text(record.evaluated)
-    parts = []
     if not total:
         count = integer(len(predictions.labels))
-        parts.append(f"<p>There are none: all {count} {kind} images were classified correctly.</p>")
-    elif wrong:
-        shown = min(len(wrong), PICTURES)
-        count = "Every mistake" if shown == total else f"{integer(shown)} of {plural(total, 'mistake')}"
-        parts.append(f"<p>{count}, the highest loss first.</p>{_shots(record, wrong[:PICTURES])}")
-    if right and len(wrong) < PICTURES:
-        parts.append(f"<h3>Right, but least sure</h3>{_shots(record, right[: PICTURES - len(wrong)])}")
-    return section("mistakes", "Worst mistakes", *parts) if parts else ""
+        said = f"<p>There are none: all {count} {kind} images were classified correctly.</p>"
+        return section("mistakes", "Worst mistakes", said)
+    if not wrong:
+        return ""
+    count = "Every mistake" if len(wrong) == total else f"{integer(len(wrong))} of {plural(total, 'mistake')}"
+    said = f"<p>{count}, the highest loss first.</p>"
+    return section("mistakes", "Worst mistakes", said, shots(record, wrong))
 
 
-def _shots(record: Record, chosen: list[int]) -> str:
-    predictions, names = record.predictions, record.classes()
-    assert predictions is not None
-    return f'<ul class="shots">{"".join(_shot(predictions, names, i) for i in chosen)}</ul>'
-
-
-def _shot(predictions: Predictions, names: list[str], i: int) -> str:
-    row = predictions.rows[i]
-    actual, answer = predictions.labels[row], predictions.predicted[row]
-    probability, loss = predictions.probabilities[row, answer], predictions.loss[row]
-    place = integer(predictions.numbers[row])
-    source, tiny = data_uri(predictions.images[i])
-    alt = f"Image {place}: {names[actual]}, predicted {names[answer]}"
-    least = "≥ " if predictions.probabilities[row, actual] < LEAST_PROBABILITY else ""
-    rows = {
-        "predicted": f"<strong>{name(names[answer])}</strong>",
-        "actual": f"<strong>{name(names[actual])}</strong>",
-        "probability": percent(float(probability)),
-        "loss": f"{least}{loss:.2f}",
-    }
-    caption = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in rows.items())
-    look = " class=tiny" if tiny else ""
-    image = f'<img src="{source}" alt="{text(alt)}" title="image {place}"{look}>'
-    return f"<li><figure>{image}<figcaption><dl>{caption}</dl></figcaption></figure></li>"
-
-
-def data_uri(pixels: np.ndarray) -> tuple[str, bool]:
-    """The picture as a PNG in the page, and whether it is so small that its pixels stay sharp squares."""
-    if pixels.shape[-1] not in (1, 3, 4):
-        pixels = pixels[..., :1]
-    image = Image.fromarray(np.ascontiguousarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels))
-    tiny = max(image.size) <= 64
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode(), tiny
+def uncertain(record: Record) -> str:
+    """Pictures of those images whose probabilities are spread most."""
+    predictions = record.predictions
+    if not predictions:
+        return ""
+    spread = entropy(predictions.probabilities)
+    stored = {int(row): i for i, row in enumerate(predictions.rows)}
+    chosen = [stored[int(row)] for row in np.argsort(-spread, kind="stable")[:UNCERTAIN] if int(row) in stored]
+    if not chosen:
+        return ""
+    right = sum(not predictions.wrong[predictions.rows[i]] for i in chosen)
+    said = (
+        f"<p>The images that the network is least sure of, by the entropy of its probabilities; {integer(right)} of "
+        f"these {integer(len(chosen))} are right all the same.</p>"
+    )
+    return section("uncertain", "Most uncertain", said, shots(record, chosen))

@@ -1,7 +1,6 @@
-"""What a run directory holds, read for `report.html`, and the statistics of its predictions."""
+"""What a run directory holds, read for `report.html`."""
 
 import json
-import math
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +47,19 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class Looks:
+    """What `training.insight` saw in the network; empty where it saw nothing."""
+
+    filters: np.ndarray | None = None  # (h, w, 1 or 3, n)
+    filters_layer: str = ""
+    gradients: np.ndarray | None = None  # (layers,)
+    gradient_layers: tuple[str, ...] = ()
+    maps: dict[int, np.ndarray] = field(default_factory=dict)  # row of the predictions to (k, h, w)
+    map_classes: dict[int, np.ndarray] = field(default_factory=dict)  # row to (k,)
+    unseen: str = ""  # what went wrong
+
+
+@dataclass(frozen=True)
 class Scenes:
     """What was found in images whose pixels have labels; the worst images, masks and answers."""
 
@@ -70,6 +82,7 @@ class Record:
     metrics: dict[str, Any] = field(default_factory=dict)
     predictions: Predictions | None = None
     scenes: Scenes | None = None
+    looks: Looks = field(default_factory=Looks)
     notes: list[str] = field(default_factory=list)  # what the reader should know of missing or odd files
     parts: dict[int, "Record"] = field(default_factory=dict)  # by seed, where there were several
 
@@ -142,6 +155,7 @@ def _read_predictions(path: Path, record: Record) -> None:
     try:
         with np.load(path) as file:
             arrays = {key: file[key] for key in file.files}
+        record.looks = _looks(arrays)
         if "confusion" in arrays:
             keys = ("confusion", "shares", "index", "images", "truth", "answer")
             record.scenes = Scenes(*(arrays[key] for key in keys))
@@ -168,6 +182,11 @@ def _read_predictions(path: Path, record: Record) -> None:
     images = arrays.get("images", np.zeros((0, 1, 1, 1), "uint8"))
     rows, images = rows[: len(images)], images[: len(rows)]
     shown = np.isin(rows, kept)
+    places = {int(row): int(np.searchsorted(kept, row)) for row in rows[shown]}
+    if "maps" in arrays:
+        for name in ("maps", "map_classes"):
+            found = zip(rows, arrays[name], strict=False)
+            getattr(record.looks, name).update({places[int(row)]: each for row, each in found if int(row) in places})
     record.predictions = Predictions(
         labels=labels[kept].astype(np.int64),
         probabilities=probabilities[kept],
@@ -177,35 +196,11 @@ def _read_predictions(path: Path, record: Record) -> None:
     )
 
 
-def wilson(accuracy: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion, right also near 100 % where the normal one is not."""
-    centre = (accuracy + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(accuracy * (1 - accuracy) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def per_class(confusion: np.ndarray) -> np.ndarray:
-    """Columns n, precision, recall, F1; NaN where nothing was predicted, or nothing was there."""
-    hits, there, predicted = np.diag(confusion).astype(float), confusion.sum(axis=1), confusion.sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        return np.stack([there, hits / predicted, hits / there, 2 * hits / (there + predicted)], axis=1)
-
-
-def confused_pairs(confusion: np.ndarray) -> list[tuple[int, int, int]]:
-    """(actual, predicted, count), the most frequent mistake first."""
-    mistakes = confusion - np.diag(np.diag(confusion))
-    return sorted(
-        ((int(a), int(p), int(mistakes[a, p])) for a, p in zip(*np.nonzero(mistakes), strict=True)),
-        key=lambda pair: (-pair[2], pair[0], pair[1]),
+def _looks(arrays: dict[str, np.ndarray]) -> Looks:
+    return Looks(
+        filters=arrays.get("filters"),
+        filters_layer=str(arrays.get("filters_layer", "")),
+        gradients=arrays.get("gradients"),
+        gradient_layers=tuple(map(str, arrays.get("gradient_layers", ()))),
+        unseen=str(arrays.get("unseen", "")),
     )
-
-
-def calibration(predictions: Predictions, bins: int = 10) -> tuple[list[tuple[float, float, int]], float]:
-    """(mean confidence, accuracy, n) of each occupied bin, and the expected calibration error."""
-    confidence, right = predictions.probabilities.max(axis=1), ~predictions.wrong
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    points = [
-        (float(confidence[place == b].mean()), float(right[place == b].mean()), int((place == b).sum()))
-        for b in np.unique(place)
-    ]
-    return points, sum(n * abs(sure - share) for sure, share, n in points) / len(right)

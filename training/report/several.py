@@ -22,22 +22,24 @@ def learning(record: Record) -> str:
             thin = [Line(kind, "", [epoch.get(key) for epoch in epochs]) for epochs in histories]
             thin = [line for line in thin if line.points()]
             if thin:
-                lines += [*thin, Line(kind, label, _mean([line.values for line in thin]))]
+                lines += [*thin, together(kind, label, [line.values for line in thin])]
         if any(line.label and line.points() for line in lines):
             title = text(MEASURES.get(metric, metric.replace("_", " ")))
             title = title[0].upper() + title[1:]
             charts.append(curves(title, lines, share=is_share(metric)))
     seeds = plural(len(histories), "seed")
-    said = f'<p class="note">Thin: each of {seeds}. Thick: their mean, as far as all of them trained.</p>'
+    said = f'<p class="note">Thin: each of {seeds}. Thick: their mean; the band behind it reaches from the lowest to '
+    said += "the highest, as far as all of them trained.</p>"
     return section("curves", "Learning curves", said, f'<div class="pair">{"".join(charts)}</div>')
 
 
-def _mean(curves_: list) -> list[float]:
-    """The mean at each epoch that all have; as long as the longest."""
-    longest = max(map(len, curves_))
-    rows = [[np.nan if value is None else float(value) for value in curve] for curve in curves_]
+def together(kind: str, label: str, found: list) -> Line:
+    """The mean of several curves at each epoch that all have, and the band of what lies between them."""
+    longest = max(map(len, found))
+    rows = [[np.nan if value is None else float(value) for value in curve] for curve in found]
     padded = np.array([row + [np.nan] * (longest - len(row)) for row in rows])
-    return padded.mean(axis=0).tolist()
+    band = (padded.min(axis=0).tolist(), padded.max(axis=0).tolist()) if len(found) > 1 else None
+    return Line(kind, label, padded.mean(axis=0).tolist(), band=band)
 
 
 def seeds(record: Record) -> str:

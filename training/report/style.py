@@ -154,6 +154,13 @@ svg .axis{stroke:var(--muted)}
 svg .drop{stroke:var(--muted);stroke-dasharray:1.5 2.5}
 svg .ideal{stroke:var(--muted);stroke-dasharray:4 3}
 svg .soft{fill-opacity:.75}
+svg path.band{stroke:none;fill-opacity:.17}
+svg path.band.val{fill:var(--val)}
+svg path.band.train{fill:var(--train)}
+svg circle.hollow{fill:none}
+.mark{display:inline-block;width:.7em;height:.7em;border-radius:50%;border:2px solid var(--val);margin:0 .25em 0 .8em}
+.mark.full{background:var(--val)}
+.mark.open{border-color:var(--train)}
 svg .frame{fill:var(--panel)}
 .chart figcaption,.pace caption{font-weight:600;color:var(--ink);font-size:.95rem;margin-bottom:.35rem}
 .chart figcaption span{font-weight:400;color:var(--muted);font-size:.875rem}
@@ -189,6 +196,9 @@ margin:1rem 0 0;padding:0;list-style:none}
 .scenes img.tiny{image-rendering:pixelated}
 .scenes figcaption{font-size:.8125rem;margin-top:.35rem}
 .triple{display:grid;grid-template-columns:repeat(3,1fr);gap:.25rem}
+.filters{display:block;width:100%;max-width:22rem;image-rendering:pixelated}
+.scale{display:inline-block;width:4.5em;height:.7em;border-radius:.15em;
+background:linear-gradient(90deg,#00224e,#434e6c,#7d7c78,#bcaf6f,#fee838)}
 .swatch{display:inline-block;width:.8em;height:.8em;border-radius:.15em;vertical-align:-.05em}
 footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--rule);font-size:.875rem;color:var(--muted)}
 @media screen and (max-width:40rem){
