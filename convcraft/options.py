@@ -11,6 +11,7 @@ import typing
 
 Options = typing.TypeVar("Options", bound=typing.Any)
 KINDS = {int: "a whole number", float: "a number"}
+OR_AUTO = ("batch_size",)  # numbers that may be left to the program
 
 
 def recipe_options(config_class: type[Options], arguments: list[str], prog: str) -> Options:
@@ -81,7 +82,10 @@ def _explained(config_class):
     for field in dataclasses.fields(config_class):
         default = dataclasses.field(default=field.default, default_factory=field.default_factory)
         explained: typing.Any = typing.Annotated
-        kind = explained[types[field.name], tyro.conf.arg(help=texts.get(field.name, ""))]
+        kind = types[field.name]
+        if field.name in OR_AUTO:
+            kind = kind | typing.Literal["auto"]
+        kind = explained[kind, tyro.conf.arg(help=texts.get(field.name, ""))]
         fields.append((field.name, kind, default))
     return dataclasses.make_dataclass(config_class.__name__, fields, namespace={"__doc__": ""})
 
@@ -103,6 +107,8 @@ def _bad_value(config_class, arguments):
         if kind in (int, float, str) and value is None:
             return f"Expected {KINDS.get(kind, 'a value')} after {name}."
         if kind in KINDS:
+            if value == "auto" and name.removeprefix("--").replace("-", "_") in OR_AUTO:
+                continue
             try:
                 kind(value)
             except ValueError:

@@ -27,6 +27,7 @@ CACHED = {
 }
 STRATEGIES = ["auto", "mirrored", "multiworker", "none"]
 PRESETS = ["recipe", "modern"]
+AUTO = "auto"  # as batch size
 PRECISIONS = ["float32", "mixed_bfloat16", "mixed_float16"]
 
 
@@ -40,7 +41,7 @@ class Common:
     image_size: int = 0
     # passes over the training images
     epochs: int = 10
-    # images a step, over all devices together
+    # images a step, over all devices together; auto: the default, halved until a step fits in memory
     batch_size: int = 64
     # sgd, momentum, nesterov, adam, adamw, rmsprop or adagrad
     optimizer: str = "momentum"
@@ -95,8 +96,11 @@ def check(config: Common) -> None:
         ("weight_decay", 0),
         ("time_limit", 0),
     ):
-        if not getattr(config, name) >= least:
-            raise ValueError(f"Expected {name} to be at least {least}; received {getattr(config, name)}.")
+        value = getattr(config, name)
+        if name == "batch_size" and value == AUTO:
+            continue
+        if isinstance(value, str) or not value >= least:
+            raise ValueError(f"Expected {name} to be at least {least}; received {value!r}.")
     if not 0 < config.learning_rate < float("inf"):
         raise ValueError(f"Expected learning_rate to be positive; received {config.learning_rate}.")
     if not 0 <= config.seed < 2**31:

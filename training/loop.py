@@ -18,7 +18,7 @@ import keras
 
 from convcraft import catalog, zoo
 
-from . import common, distribute, environment, rundir
+from . import batch_sizes, common, distribute, environment, rundir
 from .report.format import duration
 from .runs import Run
 
@@ -75,7 +75,7 @@ def execute(
     `command` is what started it, without options; `brief` leaves out what could be done next.
     """
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the evaluation's process needs the GPU as well
-    config = common.resolve(config)
+    config = batch_sizes.settled(module, common.resolve(config), directory)
     path = pathlib.Path(module.__file__).resolve()  # type: ignore[arg-type]  # a recipe is a file
     if command is None:
         ours = module.__name__.startswith("convcraft.recipes.")

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Callable
 from typing import IO, Any
 
-from .common import Common
+from .common import AUTO, Common
 
 STATE = pathlib.Path("checkpoint", "state.npz")
 UNCOMPARED = {"output", "time_limit", "strategy"}  # options that may change between two starts of one run
@@ -61,6 +61,8 @@ def _differences(directory: pathlib.Path, recipe: str, config: Common) -> list[s
     then = {**_defaults(config), **before["config"]}  # an older version had fewer options
     if min(then["seeds"], now["seeds"]) > 1:
         then["seeds"] = now["seeds"]  # more seeds, or fewer, of the same
+    if now["batch_size"] == AUTO:
+        then["batch_size"] = AUTO  # what was found before, or asked for, stays
     keys = sorted((set(then) | set(now)) - UNCOMPARED)
     return [f"{key}={then.get(key)!r} there, {now.get(key)!r} here" for key in keys if then.get(key) != now.get(key)]
 

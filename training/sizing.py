@@ -143,11 +143,22 @@ def _spent(model: keras.Model, wanted: dict[str, float], batch_size: int) -> dic
     spent = {
         "parameters": float(found.parameters),
         "multiply_adds": float(found.multiply_adds),
-        "memory": float(4 * SLOTS * found.parameters + batch_size * found.activation_bytes),
+        "memory": training_memory(found.parameters, found.activation_bytes, batch_size),
     }
     if "step_seconds" in wanted:
         spent["step_seconds"] = step_seconds(model, batch_size)
     return {name: spent[name] for name in wanted}
+
+
+def training_memory(parameters: float, activation_bytes: float, batch_size: int) -> float:
+    """Bytes that training a batch takes, roughly: see `fit_width`.
+
+    Args:
+        parameters: of the model.
+        activation_bytes: of all layers' outputs for one image.
+        batch_size: images a batch.
+    """
+    return float(4 * SLOTS * parameters + batch_size * activation_bytes)
 
 
 def step_seconds(model: keras.Model, batch_size: int = 32) -> float:

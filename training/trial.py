@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import keras
 
-from . import adapt, common, distribute, requirements
+from . import adapt, batch_sizes, common, distribute, requirements
 from .data import Data
 from .runs import Run
 
@@ -40,7 +40,7 @@ def prepared(module: types.ModuleType, config: common.Common) -> tuple[keras.Mod
     Raises:
         ValueError: for a recipe that does not call `run.fit`, and for what the recipe itself refuses.
     """
-    config = common.resolve(config)
+    config = batch_sizes.settled(module, common.resolve(config), None)
     strategy = distribute.strategy(config.strategy)
     keras.utils.set_random_seed(config.seed)
     with tempfile.TemporaryDirectory() as folder:
