@@ -158,22 +158,22 @@ def _tiles(record: Record) -> str:
         word = SPLITS.get(split, split).capitalize()
         for key in [key for key in MEASURES if key != "loss" and is_number(measured.get(key))]:
             value, about = _value(key, measured)
-            tiles.append(_tile(f"{word} {MEASURES[key]}", value, about, first=not tiles))
-        tiles.append(_tile(f"{word} loss", _number(measured["loss"])))
+            tiles.append(tile(f"{word} {MEASURES[key]}", value, about, first=not tiles))
+        tiles.append(tile(f"{word} loss", _number(measured["loss"])))
     model = record.config.get("model") or {}
     if is_number(model.get("parameters")):
         frozen = model["parameters"] - model.get("trainable", model["parameters"])
         about = f"{integer(frozen)} not trained" if frozen else ""
-        tiles.append(_tile("Parameters", integer(model["parameters"]), about))
+        tiles.append(tile("Parameters", integer(model["parameters"]), about))
     if is_number(model.get("multiply_adds")):
-        tiles.append(_tile("Multiply-adds", large(model["multiply_adds"]), "for one image"))
+        tiles.append(tile("Multiply-adds", large(model["multiply_adds"]), "for one image"))
     seconds = record.metrics.get("seconds")
     if is_number(seconds):
         trained = [record, *record.parts.values()]
-        tiles.append(_tile("Wall time", duration(seconds), plural(sum(len(p.epochs) for p in trained), "epoch")))
+        tiles.append(tile("Wall time", duration(seconds), plural(sum(len(p.epochs) for p in trained), "epoch")))
     elif record.epochs:
         spent = sum(epoch["seconds"] for epoch in record.epochs if is_number(epoch.get("seconds")))
-        tiles.append(_tile("Time so far", duration(spent), plural(len(record.epochs), "epoch")))
+        tiles.append(tile("Time so far", duration(spent), plural(len(record.epochs), "epoch")))
     return f'<dl class="tiles">{"".join(tiles)}</dl>' if tiles else ""
 
 
@@ -189,7 +189,8 @@ def _value(key: str, measured: dict[str, Any]) -> tuple[str, str]:
     return percent(measured[key]), f"95 % interval {interval}, {images}" if interval else images
 
 
-def _tile(title: str, value: str, about: str = "", *, first: bool = False) -> str:
+def tile(title: str, value: str, about: str = "", *, first: bool = False) -> str:
+    """A figure written large, its title above and what it is about below."""
     more = f"<dd>{text(about)}</dd>" if about else ""
     return f"<div{' class=first' if first else ''}><dt>{text(title)}</dt><dd>{keep(value)}</dd>{more}</div>"
 
