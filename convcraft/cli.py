@@ -171,13 +171,19 @@ def train_command(options: argparse.Namespace) -> None:
 
 
 def report_command(options: argparse.Namespace) -> None:
-    """`convcraft report RUN`."""
+    """`convcraft report RUN [OTHER]`."""
     from convcraft.training import report
 
-    source = sources.find(options.run)
-    if source.run is None:
-        raise ValueError(f"Expected RUN to be a run's directory, received {options.run!r}.")
-    print(report.write(source.run))
+    runs = []
+    for name, said in (("RUN", options.run), ("OTHER", options.other)):
+        if said is not None:
+            source = sources.find(said)
+            if source.run is None:
+                raise ValueError(f"Expected {name} to be a run's directory, received {said!r}.")
+            runs.append(source.run)
+    print(report.write(runs[0]))
+    if len(runs) == 2:
+        print(report.compare(*runs))
 
 
 def _list_arguments(command: argparse.ArgumentParser) -> None:
@@ -196,6 +202,7 @@ def _train_arguments(command: argparse.ArgumentParser) -> None:
 
 def _report_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", metavar="RUN", help="a run's directory")
+    command.add_argument("other", nargs="?", metavar="OTHER", help="another's, to compare it with on a page of its own")
 
 
 COMMANDS = {
@@ -236,5 +243,5 @@ COMMANDS = {
         "measure the package's weights again, against their cards",
         zoo_commands.verify_arguments,
     ),
-    "report": (report_command, "write a run's report.html anew", _report_arguments),
+    "report": (report_command, "write a run's report.html anew, or compare two runs", _report_arguments),
 }

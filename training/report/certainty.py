@@ -49,6 +49,21 @@ def certainty(record: Record) -> str:
     return section("calibration", "Calibration", f'<div class="pair">{reliability(drawn)}<div>{said}</div></div>')
 
 
+def compared(a: Record, b: Record) -> str:
+    """The reliability of two runs in one diagram."""
+    runs = {label: record for label, record in (("A", a), ("B", b)) if record.predictions}
+    if len(runs) < 2:
+        return ""
+    drawn, rows = {}, []
+    for label, record in runs.items():
+        assert record.predictions is not None
+        drawn[label], error = calibration(record.predictions.labels, record.predictions.probabilities)
+        heat = record.metrics.get("temperature")
+        rows.append([label, percent(error), number(heat) if is_number(heat) else "–"])
+    listing = scroll("Calibration", table("", ["run", ">expected calibration error", ">temperature"], rows))
+    return section("calibration", "Calibration", f'<div class="pair">{reliability(drawn)}{listing}</div>')
+
+
 def _loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], LEAST_PROBABILITY)).mean())
 
@@ -71,7 +86,7 @@ def reliability(drawn: dict[str, Points]) -> str:
         )
     parts.append(f'<path class="ideal" d="M{LEFT} {10 + SIZE}L{LEFT + SIZE} 10"/>')
     described = []
-    for look, (title, points) in zip(("only soft", "train hollow"), drawn.items(), strict=False):
+    for look, (title, points) in zip(("only soft", "train open"), drawn.items(), strict=False):
         places = []
         for sure, share, n in points:
             radius = max(2.5, 13 * math.sqrt(n / most))

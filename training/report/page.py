@@ -31,30 +31,9 @@ from .history import diagnosis, learning
 from .network import evidence, network
 from .predictions import classes, confusion, mistakes, uncertain
 from .run import MEASURES, SPLITS, Record, read
+from .shell import document, title_of
 from .statistics import wilson
-from .style import CSS
 from .tables import configuration, data, environment
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
-content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="generator" content="convcraft">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>{css}</style>
-</head>
-<body>
-<header>{header}</header>
-{nav}
-<main>{main}</main>
-<footer>{footer}</footer>
-</body>
-</html>
-"""
 
 
 def write(directory: str | os.PathLike[str]) -> Path:
@@ -86,16 +65,7 @@ def _page(record: Record) -> str:
         }
     else:
         sections = _single(record)
-    sections = {title: content for title, content in sections.items() if content}
-    links = "".join(f'<li><a href="#{title.lower()}">{title}</a></li>' for title in sections)
-    return PAGE.format(
-        title=text(f"{_title(record)}: a convcraft run"),
-        css=CSS,
-        header=_header(record),
-        nav=f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
-        main="\n".join(sections.values()),
-        footer=_footer(record),
-    )
+    return document(f"{title_of(record)}: a convcraft run", _header(record), sections, _footer(record))
 
 
 def _single(record: Record) -> dict[str, str]:
@@ -116,10 +86,6 @@ def _single(record: Record) -> dict[str, str]:
     }
 
 
-def _title(record: Record) -> str:
-    return str(record.config.get("recipe") or record.directory.resolve().name)
-
-
 def _header(record: Record) -> str:
     model, data = record.config.get("model") or {}, record.config.get("data") or {}
     what = " on ".join(text(part["name"]) for part in (model, data) if part.get("name"))
@@ -130,7 +96,7 @@ def _header(record: Record) -> str:
     command = record.config.get("command")
     again = f'<h3>Run it again</h3><pre tabindex="0"><code>{text(command)}</code></pre>' if command else ""
     return (
-        f'<p class="kicker">convcraft run</p><h1>{text(_title(record))}</h1>{what}'
+        f'<p class="kicker">convcraft run</p><h1>{text(title_of(record))}</h1>{what}'
         f"{_tiles(record)}{notes}{_split_table(record)}{again}"
     )
 

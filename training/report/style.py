@@ -157,8 +157,9 @@ svg .soft{fill-opacity:.75}
 svg path.band{stroke:none;fill-opacity:.17}
 svg path.band.val{fill:var(--val)}
 svg path.band.train{fill:var(--train)}
-svg circle.hollow{fill:none}
-.mark{display:inline-block;width:.7em;height:.7em;border-radius:50%;border:2px solid var(--val);margin:0 .25em 0 .8em}
+svg circle.open{fill:none;stroke-width:2}
+.mark{display:inline-block;width:.7em;height:.7em;border-radius:50%;border:2px solid var(--val);margin:0 .3em 0 .8em}
+td .mark,th .mark{margin-left:0}
 .mark.full{background:var(--val)}
 .mark.open{border-color:var(--train)}
 svg .frame{fill:var(--panel)}
