@@ -1,6 +1,7 @@
 """The options that every recipe shares."""
 
 import dataclasses
+import importlib.util
 import os
 import pathlib
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ class Common:
     smoke: bool = False
     # minutes after which training stops, after the epoch it is in; 0 for no limit
     time_limit: float = 0.0
+    # write events for TensorBoard, too, to `tensorboard` in the run's directory
+    tensorboard: bool = False
 
 
 def check(config: Common) -> None:
@@ -103,6 +106,8 @@ def check(config: Common) -> None:
             raise ValueError(f"Expected {name} to be at least {least}; received {value!r}.")
     if not 0 < config.learning_rate < float("inf"):
         raise ValueError(f"Expected learning_rate to be positive; received {config.learning_rate}.")
+    if config.tensorboard and not importlib.util.find_spec("tensorboard"):
+        raise ValueError("tensorboard=True needs the package tensorboard, which is not here: pip install tensorboard.")
     if not 0 <= config.seed < 2**31:
         raise ValueError(f"Expected seed from 0 to 2147483647; received {config.seed}.")
 

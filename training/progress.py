@@ -1,8 +1,9 @@
 """Progress: a live bar in a terminal, one line an epoch elsewhere."""
 
+import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +12,8 @@ from .data import Feed
 from .data.streams import StreamFeed
 from .optimize import learning_rate
 from .report.format import duration
+
+JUDGED = ("val_accuracy", "val_mean_iou", "val_loss", "accuracy", "loss")  # by the first that is measured
 
 
 class Progress(keras.callbacks.Callback):
@@ -21,11 +24,19 @@ class Progress(keras.callbacks.Callback):
         steps: of an epoch.
         epochs: number of epochs.
         live: whether to draw a bar; None asks the terminal.
+        earlier: what a resumed run had measured after each epoch, for the best so far.
     """
 
     clock: float | None
 
-    def __init__(self, feed: Feed | StreamFeed, steps: int, epochs: int, live: bool | None = None):
+    def __init__(
+        self,
+        feed: Feed | StreamFeed,
+        steps: int,
+        epochs: int,
+        live: bool | None = None,
+        earlier: Sequence[Mapping[str, Any]] = (),
+    ):
         super().__init__()
         self.feed = feed
         self.steps = steps
@@ -34,15 +45,25 @@ class Progress(keras.callbacks.Callback):
         self.live = sys.stdout.isatty() if live is None else live
         self.bar: Any = None  # rich's
         self.announced = False
+        self.best: tuple[str, float, int] | None = None  # of what, how good, after which epoch
+        for line in earlier:
+            self._is_best(line, line["epoch"])
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts the bar."""
         if not self.live:
             return
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
-        columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), TextColumn("{task.fields[text]}"))
-        self.bar = Progress(*columns, TimeElapsedColumn(), transient=True)
+        wraps = Column(overflow="fold")  # a narrow terminal shows all of it in two lines
+        columns = (
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[text]}", table_column=wraps),
+        )
+        self.bar = Progress(*columns, console=Console(), transient=True)
         self.task = self.bar.add_task("", total=self.steps, epoch=f"1/{self.epochs}", text="compiling …")
         self.bar.start()
 
@@ -50,7 +71,7 @@ class Progress(keras.callbacks.Callback):
         """Starts the epoch's clock."""
         self.epoch, self.started, self.clock = epoch, time.perf_counter(), None
         if self.bar:
-            self.bar.reset(self.task, total=self.steps, epoch=f"{epoch + 1}/{self.epochs}", text="")
+            self.bar.reset(self.task, total=self.steps, epoch=f"{epoch + 1}/{self.epochs}", text=self._best_so_far())
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Moves the bar; after a few steps, says how long it will take in all."""
@@ -66,7 +87,10 @@ class Progress(keras.callbacks.Callback):
             done_here = self.feed.start + batch + 1
             left = (self.epochs - self.epoch) * self.steps - done_here
             speed = done * self.batch_size / elapsed
-            text = f"{_numbers(logs)}  {speed:.0f} images/s  {duration(left * elapsed / done)} left"
+            text = (
+                f"{_numbers(logs)}  {speed:.0f} images/s  rate {learning_rate(self.model):.3g}  "
+                f"{duration(left * elapsed / done)} left{self._best_so_far()}"
+            )
             self.bar.update(self.task, completed=done_here, text=text)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -75,9 +99,10 @@ class Progress(keras.callbacks.Callback):
         left = (self.epochs - epoch - 1) * seconds
         speed = (self.steps - self.feed.start) * self.batch_size / seconds
         rest = f"  {duration(left)} left" if left else ""
+        best = "  best so far" if self._is_best(logs or {}, epoch) else ""
         self._print(
             f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}  {_numbers(logs)}  "
-            f"rate {learning_rate(self.model):.3g}  {speed:.0f} images/s{rest}"
+            f"rate {learning_rate(self.model):.3g}  {speed:.0f} images/s{rest}{best}"
         )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -85,6 +110,22 @@ class Progress(keras.callbacks.Callback):
         if self.bar:
             self.bar.stop()
             self.bar = None
+
+    def _is_best(self, logs: Mapping[str, Any], epoch: int) -> bool:
+        """Whether this epoch is the best so far, by validation if there is one; remembers it."""
+        key = next((key for key in JUDGED if key in logs), None)
+        if key is None or not math.isfinite(logs[key]):
+            return False
+        better = self.best is None or (logs[key] < self.best[1] if "loss" in key else logs[key] > self.best[1])
+        if better:
+            self.best = (key, float(logs[key]), epoch + 1)
+        return better
+
+    def _best_so_far(self) -> str:
+        if self.best is None:
+            return ""
+        key, value, epoch = self.best
+        return f"  best {key} {value:.4f} (epoch {epoch})"
 
     def _print(self, text: str) -> None:
         if self.bar:

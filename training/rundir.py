@@ -11,7 +11,7 @@ from typing import IO, Any
 from .common import AUTO, Common
 
 STATE = pathlib.Path("checkpoint", "state.npz")
-UNCOMPARED = {"output", "time_limit", "strategy"}  # options that may change between two starts of one run
+UNCOMPARED = {"output", "time_limit", "strategy", "tensorboard"}  # options that may change between two starts of one run
 
 
 def choose(wanted: str | os.PathLike[str] | None, recipe: str, config: Common) -> pathlib.Path:

@@ -185,8 +185,10 @@ class Run:
         first = [keras.callbacks.SwapEMAWeights()] if average else []
         if self.config.time_limit:
             own.append(TimeLimit(self.config.time_limit, self.epochs))
+        if self.chief and self.config.tensorboard:  # resumed, it goes on in the same folder
+            own.append(keras.callbacks.TensorBoard(self.directory / "tensorboard", write_graph=False))
         if self.chief:
-            own.append(Progress(feed, steps, self.epochs))
+            own.append(Progress(feed, steps, self.epochs, earlier=saved["progress"]["epochs"] if saved else ()))
         phases = Phases([*first, *callbacks, *own], model)
         options = {"validation_data": validation, "callbacks": phases, "verbose": 0, "shuffle": False}
         if self.config.smoke:

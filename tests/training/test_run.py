@@ -129,7 +129,7 @@ class TestProgress:
         epochs = [line for line in lines if line.startswith("epoch")]
         assert len(epochs) == 3 and len(lines) == 4
         assert re.search(r"^About .* to go, at \d+ images/s", lines[0]), "the expected total time, after a few steps"
-        assert re.search(r"^epoch 1/3 .*loss .*val_accuracy .*rate 0.01 .*images/s .* left$", epochs[0])
+        assert re.search(r"^epoch 1/3 .*loss .*val_accuracy .*rate 0.01 .*images/s .* left  best so far$", epochs[0])
         assert "left" not in epochs[-1]
         assert "\r" not in "".join(lines) and "\x1b" not in "".join(lines)
 
