@@ -68,6 +68,8 @@ class Common:
     strategy: str = "auto"
     # a few seconds on few images: does it run at all?
     smoke: bool = False
+    # look for what would spoil the training before it begins; what is certain to is refused
+    check: bool = True
     # minutes after which training stops, after the epoch it is in; 0 for no limit
     time_limit: float = 0.0
     # write events for TensorBoard, too, to `tensorboard` in the run's directory
@@ -123,9 +125,10 @@ def resolve(config: Common) -> Common:
     chosen = names[-1] if config.smoke else next((name for name in names if at_hand(name)), names[-1])
     if len(names) > 1 and chosen != names[0]:
         print(f"Training on {chosen}. For {names[0]}, say --data {names[0]}.", flush=True)
-    path = pathlib.Path(chosen).expanduser()
-    if not named(chosen) and path.exists():
-        chosen = str(path.resolve())
+    bare = _without_fold(chosen)
+    path = pathlib.Path(bare).expanduser()
+    if not named(bare) and path.exists():
+        chosen = str(path.resolve()) + chosen.removeprefix(bare)
     return dataclasses.replace(config, data=chosen)
 
 
@@ -136,6 +139,7 @@ def named(name: str) -> bool:
 
 def at_hand(name: str) -> bool:
     """Whether a data set can be read without a download."""
+    name = _without_fold(name)
     if name.startswith("tfds:"):  # TensorFlow Datasets keeps each set in a folder of its name
         home = os.environ.get("TFDS_DATA_DIR") or pathlib.Path.home() / "tensorflow_datasets"
         return pathlib.Path(home, name.removeprefix("tfds:").split(":")[0]).is_dir()
@@ -145,6 +149,12 @@ def at_hand(name: str) -> bool:
         return True
     home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
     return any(pathlib.Path(home, "datasets").glob(CACHED[name]))
+
+
+def _without_fold(name: str) -> str:
+    from .data.splits import fold_of
+
+    return str(fold_of(name)[0])
 
 
 def _mine(name: str) -> bool:

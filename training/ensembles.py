@@ -160,7 +160,7 @@ def probabilities(member: keras.Model, images: Any, name: str, mirrors: bool = F
     """The symbolic probabilities of a member for images of an ensemble, in float32."""
     net = keras.Model(member.inputs[0], member.outputs[0], name=name)  # a Sequential has no `input`
     logits = heads.find(member, "softmax").logits
-    seen = as_seen_by(member, images, name)
+    seen = as_seen_by(member, images)
     shares = []
     for x in [seen, keras.ops.flip(seen, axis=2)] if mirrors else [seen]:
         outputs = net(x)
@@ -173,7 +173,7 @@ def named(logits: Any, names: Sequence[str] | None) -> Any:
     return ClassNames(names, name="class_names")(logits) if names else logits
 
 
-def as_seen_by(member: keras.Model, images: Any, name: str) -> Any:
+def as_seen_by(member: keras.Model, images: Any) -> Any:
     """Images as a member takes them: grey or in colour, and of its size."""
     height, width, channels = member.input_shape[1:]
     if channels == 1 and images.shape[-1] == 3:
@@ -183,8 +183,8 @@ def as_seen_by(member: keras.Model, images: Any, name: str) -> Any:
     if height is None or tuple(images.shape[1:3]) == (height, width):
         return images
     shrinks = None in images.shape[1:3] or height < images.shape[1] or width < images.shape[2]
-    fit = keras.layers.Resizing(height, width, antialias=shrinks, data_format="channels_last", name=f"{name}_size")
-    return fit(images)
+    # not the layer Resizing, behind which Keras 3.15 runs batch normalization as in training
+    return keras.ops.image.resize(images, (height, width), antialias=shrinks, data_format="channels_last")
 
 
 def _kind(member: keras.Model) -> str:

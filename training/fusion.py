@@ -141,7 +141,7 @@ def fuse_features(
     for number, source in enumerate(sources, 1):
         body = bodies.find(source, _shape_for(source, shape), preprocessing=preprocessing).model
         net = keras.Model(body.inputs[0], body.outputs[0], name=f"source{number}")
-        seen.append(net(ensembles.as_seen_by(net, images, net.name)))
+        seen.append(net(ensembles.as_seen_by(net, images)))
         levels.append(keras.layers.Activation("linear", dtype="float32")(seen[-1]))
     both = levels[0] if len(levels) == 1 else keras.layers.Concatenate(dtype="float32")(levels)
     body = bodies.Body(Model(images, both), name, None, {})

@@ -8,6 +8,7 @@ from convcraft.layers import BootstrappedCrossentropy
 
 from . import data
 from .common import Common
+from .data.splits import fold_of
 
 UPRIGHT = ("digits", "mnist", "sign_digits", "svhn")  # a mirrored 2 is no 2
 
@@ -45,6 +46,7 @@ def can_mirror(name: str) -> bool:
         >>> can_mirror("cifar10"), can_mirror("digits")
         (True, False)
     """
+    name = str(fold_of(name)[0])
     return name.rstrip("/").rpartition("/")[2].removeprefix("tfds:").removesuffix(".npz") not in UPRIGHT
 
 

@@ -15,11 +15,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
-import threading
 import types
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +23,7 @@ import numpy as np
 import convcraft
 from convcraft import zoo
 
-from . import common, rundir
+from . import common, processes, rundir
 from .report import several
 from .report.format import duration
 from .runs import Run
@@ -69,13 +65,12 @@ def execute(
     described = {"recipe": path.stem, "convcraft": convcraft.__version__, "command": command + options_of(config)}
     rundir.write_json(directory / "config.json", {**described, "config": dataclasses.asdict(config)})
     rundir.write_atomically(directory / "recipe.py", lambda file: file.write(path.read_bytes()))
-    ours = module.__name__.startswith("convcraft.recipes.")
     parts = directories(directory)
     for number, (seed, part) in enumerate(parts.items(), 1):
         done = (part / "metrics.json").exists()
         print(f"\nSeed {seed}, {number} of {len(parts)}" + (": finished before." if done else ""), flush=True)
         if not done:
-            _train(path.stem if ours else str(path), directory, seed, command)
+            _train(processes.spelled(module), directory, seed, command)
     metrics = combine(directory)
     print(f"\n{_sentence(metrics)}\n\n  the report    {directory / 'report.html'}", flush=True)
     one = Run(directory, config, path.stem, described["command"])
@@ -181,35 +176,6 @@ def _sentence(metrics):
 
 def _train(recipe: str, directory: pathlib.Path, seed: int, command: str) -> None:
     """One seed in a fresh process, which ends with this one."""
-    from .loop import child_environment
-
-    words = [sys.executable, "-m", "convcraft.training.seeds", recipe, str(directory), str(seed), command]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, env=child_environment()) as process:
-        status = process.wait()
-    if status:
-        raise ChildProcessError(f"The run with seed {seed} failed; its message stands above. The same command resumes.")
-
-
-def _child(recipe: str, directory: str, seed: int, command: str) -> None:
-    from . import loop
-
-    module = loop.load_recipe(recipe)
-    whole = module.Config(**rundir.read_json(pathlib.Path(directory, "config.json"))["config"])
-    output = str(pathlib.Path(directory, f"seed-{seed}"))
-    config = dataclasses.replace(whole, seed=seed, seeds=1, output=output)
-    loop.execute(module, config, command=command, brief=True)
-
-
-def _end_with_parent() -> None:
-    os.read(0, 1)  # until the parent closes it, or is killed; sys.stdin.read() would hold a lock at the exit
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    from convcraft.cli import guarded
-    from convcraft.quiet import import_keras
-
-    import_keras()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    arguments: Sequence[Any] = sys.argv[1:]
-    sys.exit(guarded(lambda: _child(arguments[0], arguments[1], int(arguments[2]), arguments[3])))
+    whole = rundir.read_json(directory / "config.json")["config"]
+    one = {**whole, "seed": seed, "seeds": 1, "output": str(directory / f"seed-{seed}")}
+    processes.train(recipe, one, command, f"The run with seed {seed}")

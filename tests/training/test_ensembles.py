@@ -110,6 +110,16 @@ def test_members_of_other_sizes_and_colours_see_the_same_image(fresh_process, tm
     np.testing.assert_allclose(softmax(outputs, axis=1), expected, rtol=1e-3)
 
 
+def test_members_that_are_shown_smaller_images_predict_as_at_inference():
+    """Behind Keras's layer Resizing, batch normalization would train with each call."""
+    layers_ = [keras.layers.BatchNormalization(), keras.layers.Flatten(), keras.layers.Dense(3)]
+    small = keras.Sequential([keras.Input((3, 3, 1)), *layers_])
+    both = Ensemble([small, keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])])
+    all_at_once, one_by_one = numpy(both(IMAGES)), [numpy(both(image[None]))[0] for image in IMAGES]
+    np.testing.assert_allclose(all_at_once, one_by_one, rtol=1e-5)
+    np.testing.assert_array_equal(layers_[0].moving_mean, [0])
+
+
 def test_grey_images_are_grey_to_members_of_colour():
     """And where no member takes grey ones, colours are weighed as everywhere (ITU-R 601)."""
     open_size = keras.Sequential(

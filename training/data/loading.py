@@ -17,7 +17,7 @@ import numpy as np
 from . import arrays, folders, sources, streams, tfds
 from .pipeline import Augment, Feed, Source, augmentation
 from .sampling import Sampling
-from .splits import SPLITS, Loaded, Report, complete
+from .splits import SPLITS, Loaded, Report, complete, fold_of
 from .streams import Stream, StreamFeed
 
 __all__ = ["Data", "Report", "check_fits", "load"]
@@ -151,6 +151,8 @@ def load(
             - an .npz, or a dictionary, of x_train y_train [x_val y_val] [x_test y_test] [names], or x y;
             - a tuple (x, y) of arrays; ((x, y), (x, y)) of training and test arrays;
             - a tf.data.Dataset, or a tuple or dictionary of up to three (train, val, test), batched or not.
+            Behind a name or a path given as text, "@2/5" makes the second of five stratified folds of the training
+            images the validation set, the same for every seed.
         size: side, or (height, width), in pixels; bilinear, antialiased when shrinking. Files keep their
             aspect and lose what exceeds it around the centre; arrays and tf.data are stretched. None: the
             data's own, 32 for digits.
@@ -192,8 +194,9 @@ def load(
                 "Expected mix=False with your own tf.data, received True: apply layers.MixUpCutMix by .map."
             )
         return _from_streams(datasets, size, batch_size, seed, augment, channels)
+    source, fold = fold_of(source)
     name, loaded = _read(source, size, channels)
-    complete(loaded, validation, seed)
+    complete(loaded, validation, seed, fold)
     counts = {}
     for split, part in loaded.sources.items():
         images = np.bincount(part.labels, minlength=len(loaded.class_names)).tolist()

@@ -1,5 +1,7 @@
 """What every reader of data returns, how missing splits are cut from it, and the report on it."""
 
+import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -74,13 +76,37 @@ class Report:
         return lines
 
 
-def complete(loaded: Loaded, validation: float, seed: int) -> None:
+def fold_of(source: object) -> tuple[object, tuple[int, int] | None]:
+    """A source without its fold, and the fold: `photos@2/5` means that the second of five folds is held out.
+
+    Args:
+        source: what `load` takes; anything but a text stays as it is, and so does a path that ends so by itself.
+
+    Raises:
+        ValueError: for a fold that is none.
+
+    Example:
+        >>> fold_of("digits@2/5"), fold_of("digits")
+        (('digits', (2, 5)), ('digits', None))
+    """
+    found = re.fullmatch(r"(.+)@(\d+)/(\d+)", source) if isinstance(source, str) else None
+    if found is None or os.path.exists(found[0]):
+        return source, None
+    number, count = int(found[2]), int(found[3])
+    if not 1 <= number <= count or count < 2:
+        raise ValueError(f"Expected DATA@NUMBER/FOLDS, NUMBER from 1 to FOLDS, 2 at least; received {source!r}.")
+    return found[1], (number, count)
+
+
+def complete(loaded: Loaded, validation: float, seed: int, fold: tuple[int, int] | None = None) -> None:
     """Cuts the splits that `loaded` lacks off its training images, in place, and says so in its notes.
 
     Args:
         loaded: with train, and possibly val and test. Validation alone serves as test set.
         validation: fraction to hold out, 0 for no validation set.
         seed: of the validation set; a test set that is cut is the same for all seeds.
+        fold: (number from 1, count): this one of so many stratified folds of the training images is validation, the
+            same for every seed. A validation set that was given is not used then.
     """
     parts = loaded.sources
     if "val" in parts and "test" not in parts:
@@ -88,7 +114,9 @@ def complete(loaded: Loaded, validation: float, seed: int) -> None:
         loaded.notes.append("the validation set given serves as test set")
     if "test" not in parts:
         _hold_out(loaded, "test", validation or 0.1, TEST_SEED, "for every seed the same")
-    if "val" not in parts and validation:
+    if fold is not None:
+        _fold(loaded, *fold)
+    elif "val" not in parts and validation:
         _hold_out(loaded, "val", validation, seed, f"seed {seed}")
     loaded.sources = {split: parts[split] for split in SPLITS if split in parts}
 
@@ -132,3 +160,25 @@ def _hold_out(loaded: Loaded, split: str, fraction: float, seed: int, which: str
         )
     loaded.sources["train"], loaded.sources[split] = source.subset(rest), source.subset(held)
     loaded.notes.append(f"{split}: {len(held)} of {len(source)} training images held out, stratified, {which}")
+
+
+def _fold(loaded: Loaded, number: int, count: int) -> None:
+    from sklearn.model_selection import StratifiedKFold
+
+    source = loaded.sources["train"]
+    if source.labels.ndim != 1:
+        raise ValueError("Expected one label an image, to spread the classes over folds; received one for each pixel.")
+    sizes = np.bincount(source.labels, minlength=len(loaded.class_names))
+    if sizes.min() < count:
+        least = loaded.class_names[int(sizes.argmin())]
+        raise ValueError(
+            f"Expected at least {count} training images of each class for {count} folds, received {int(sizes.min())} "
+            f"of {least!r}."
+        )
+    folds = StratifiedKFold(count, shuffle=True, random_state=TEST_SEED).split(source.labels, source.labels)
+    rest, held = list(folds)[number - 1]
+    if "val" in loaded.sources:
+        loaded.notes.append("the validation set given is not used")
+    loaded.sources["train"], loaded.sources["val"] = source.subset(rest), source.subset(held)
+    note = f"val: fold {number} of {count}, {len(held)} of {len(source)} training images, stratified, for every seed"
+    loaded.notes.append(note)
