@@ -24,6 +24,7 @@ EXPORTS = {
     "can_mirror": "presets",
     "class_weights": "balancing",
     "column_models": "ensembles",
+    "cross_validate": "cross_validation",
     "data": None,
     "diagnose": "diagnosis",
     "distribute": None,
