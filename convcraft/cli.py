@@ -13,6 +13,7 @@ from convcraft import (
     __version__,
     catalog,
     copying,
+    ensemble_commands,
     fine_tune_command,
     lr_find_command,
     sources,
@@ -32,14 +33,15 @@ examples:
 """
 
 
-RECIPE_OPTIONS_AFTER = {"train": 2, "lr-find": 2, "fine-tune": 3}  # words of the command line
+RECIPE_OPTIONS_AFTER = {"train": 2, "lr-find": 2, "cross-validate": 2, "fine-tune": 3}  # words before
 RESUMES = "interrupted; the same command goes on from the last checkpoint."
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0, 2 for bad use, or what the command returned."""
     words = sys.argv[1:] if arguments is None else arguments
-    return guarded(lambda: _dispatch(words), RESUMES if words[:1] in (["train"], ["fine-tune"]) else "interrupted.")
+    resumes = words[:1] in (["train"], ["fine-tune"], ["cross-validate"])
+    return guarded(lambda: _dispatch(words), RESUMES if resumes else "interrupted.")
 
 
 def guarded(action: Callable[[], object], interrupted: str = RESUMES) -> int:
@@ -94,7 +96,7 @@ def _dispatch(words):
     # the options after a recipe's name, or a model's and its data's, are the recipe's own
     taken = RECIPE_OPTIONS_AFTER.get(command)
     own, rest = words[:taken], words[taken:] if taken else []
-    if own[1:] and command in ("train", "lr-find") and own[1].startswith("-") and own[1] not in ("-h", "--help"):
+    if own[1:] and command in ("train", "lr-find", "cross-validate") and own[1].startswith("-") and own[1] not in ("-h", "--help"):
         raise ValueError(
             f"Expected a recipe's name before its options, received {own[1]!r}. See `convcraft {command} --help`."
         )
@@ -224,6 +226,11 @@ COMMANDS = {
         "which learning rates suit a recipe: a range test and its picture",
         lr_find_command.lr_find_arguments,
     ),
+    "cross-validate": (
+        ensemble_commands.cross_validate_command,
+        "which settings of a recipe are best, by folds of its images",
+        ensemble_commands.cross_validate_arguments,
+    ),
     "fine-tune": (
         fine_tune_command.fine_tune_command,
         "fit a pretrained model to a folder of your own images",
@@ -232,6 +239,11 @@ COMMANDS = {
     "evaluate": (use_commands.evaluate_command, "measure a trained model", use_commands.evaluate_arguments),
     "predict": (use_commands.predict_command, "name what is in pictures", use_commands.predict_arguments),
     "export": (use_commands.export_command, "write a model for other runtimes, checked", use_commands.export_arguments),
+    "ensemble": (
+        ensemble_commands.ensemble_command,
+        "several trained models as one, that vote",
+        ensemble_commands.ensemble_arguments,
+    ),
     "copy": (copying.copy_command, "copy a recipe to a file of your own", copying.copy_arguments),
     "convert": (
         zoo_commands.convert_command,
