@@ -12,10 +12,13 @@ from collections.abc import Callable
 from convcraft import (
     __version__,
     catalog,
+    check_command,
     copying,
     ensemble_commands,
     fine_tune_command,
+    labels_command,
     lr_find_command,
+    size_commands,
     sources,
     use_commands,
     zoo_commands,
@@ -33,7 +36,7 @@ examples:
 """
 
 
-RECIPE_OPTIONS_AFTER = {"train": 2, "lr-find": 2, "cross-validate": 2, "fine-tune": 3}  # words before
+RECIPE_OPTIONS_AFTER = {"train": 2, "check": 2, "lr-find": 2, "cross-validate": 2, "fine-tune": 3}  # words before
 RESUMES = "interrupted; the same command goes on from the last checkpoint."
 
 
@@ -96,9 +99,10 @@ def _dispatch(words):
     # the options after a recipe's name, or a model's and its data's, are the recipe's own
     taken = RECIPE_OPTIONS_AFTER.get(command)
     own, rest = words[:taken], words[taken:] if taken else []
-    if own[1:] and command in ("train", "lr-find", "cross-validate") and own[1].startswith("-") and own[1] not in ("-h", "--help"):
+    early = own[1] if command in ("train", "check", "lr-find", "cross-validate") and own[1:] else ""
+    if early.startswith("-") and early not in ("-h", "--help"):
         raise ValueError(
-            f"Expected a recipe's name before its options, received {own[1]!r}. See `convcraft {command} --help`."
+            f"Expected a recipe's name before its options, received {early!r}. See `convcraft {command} --help`."
         )
     chosen = parser.parse_args(own)
     if taken:
@@ -221,10 +225,30 @@ COMMANDS = {
         zoo_commands.draw_arguments,
     ),
     "train": (train_command, "train a recipe; the same again resumes", _train_arguments),
+    "check": (
+        check_command.check_command,
+        "what would spoil a recipe's training, before it begins",
+        check_command.check_arguments,
+    ),
     "lr-find": (
         lr_find_command.lr_find_command,
         "which learning rates suit a recipe: a range test and its picture",
         lr_find_command.lr_find_arguments,
+    ),
+    "advise": (
+        size_commands.advise_command,
+        "which models suit images, classes and budget, by what was measured",
+        size_commands.advise_arguments,
+    ),
+    "fit-width": (
+        size_commands.fit_width_command,
+        "the widest form of a model within a budget",
+        size_commands.fit_width_arguments,
+    ),
+    "grow": (
+        size_commands.grow_command,
+        "from a linear model up, while validation improves",
+        size_commands.grow_arguments,
     ),
     "cross-validate": (
         ensemble_commands.cross_validate_command,
@@ -235,6 +259,11 @@ COMMANDS = {
         fine_tune_command.fine_tune_command,
         "fit a pretrained model to a folder of your own images",
         fine_tune_command.fine_tune_arguments,
+    ),
+    "check-labels": (
+        labels_command.labels_command,
+        "find labels that are probably wrong: a page of pictures and a table",
+        labels_command.labels_arguments,
     ),
     "evaluate": (use_commands.evaluate_command, "measure a trained model", use_commands.evaluate_arguments),
     "predict": (use_commands.predict_command, "name what is in pictures", use_commands.predict_arguments),

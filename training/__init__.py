@@ -3,6 +3,7 @@
 from convcraft.lazy import attach
 
 EXPORTS = {
+    "Check": "overfitting",
     "Checkpoints": "snapshots",
     "Common": "common",
     "CyclicalLR": "schedules",
@@ -19,9 +20,13 @@ EXPORTS = {
     "Snapshots": "snapshots",
     "StopAtPerfectTrainAccuracy": "stopping",
     "StopAtTrainAccuracyDrop": "stopping",
+    "advise": "advising",
     "average_weights": "snapshots",
     "balance": "balancing",
     "can_mirror": "presets",
+    "can_overfit": "overfitting",
+    "check": "preflight",
+    "class_activation_maps": "insight",
     "class_weights": "balancing",
     "column_models": "ensembles",
     "cross_validate": "cross_validation",
@@ -34,6 +39,7 @@ EXPORTS = {
     "fine_tune": "tuning.tune",
     "fit_weights": "fusion",
     "fit_batch_size": "batch_sizes",
+    "fit_temperature": "temperature",
     "fit_width": "sizing",
     "from_masks": "segmentation",
     "fuse_features": "fusion",
@@ -53,6 +59,7 @@ EXPORTS = {
     "stack": "fusion",
     "step_decay": "schedules",
     "suggest_size": "tuning.options",
+    "suspicious_labels": "suspects",
     "two_stage": "balancing",
     "verify": "verifying",
 }

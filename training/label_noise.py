@@ -18,6 +18,7 @@ class Relabelled:
         self.source = source
         self.labels = labels
         self.image_shape = source.image_shape
+        self.paths = getattr(source, "paths", None)
 
     def __len__(self) -> int:
         return len(self.labels)

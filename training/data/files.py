@@ -113,7 +113,7 @@ def load_files(
         pixels = [good[path].pixels for path in files]
         kept = [to_channels(image, depth) for image in pixels if image is not None]
         sources[split] = (
-            ArraySource(np.stack(kept), labels)
+            ArraySource(np.stack(kept), labels, paths=files)
             if len(kept) == len(files)
             else FileSource(files, labels, (height, width, depth))
         )

@@ -7,8 +7,9 @@ an image's draw.
 """
 
 import hashlib
+import pathlib
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -96,10 +97,18 @@ class ArraySource:
         labels: int32 (n,).
         size: (height, width) to resize to, or None. Resized at once, or batch by batch where the result
             would exceed `MEMORY_LIMIT`; the values are the same.
+        paths: the files that they come from, where they come from files.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, size: tuple[int, int] | None = None):
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        size: tuple[int, int] | None = None,
+        paths: Sequence[pathlib.Path] | None = None,
+    ):
         self.labels = labels
+        self.paths = None if paths is None else list(paths)
         self.size = size or (images.shape[1], images.shape[2])
         self.image_shape = (*self.size, images.shape[3])
         self.images = images
@@ -115,7 +124,8 @@ class ArraySource:
 
     def subset(self, indices: np.ndarray) -> "ArraySource":
         """Returns the source of these images only, in this order."""
-        return ArraySource(self.images[indices], self.labels[indices], self.size)
+        paths = None if self.paths is None else [self.paths[index] for index in indices]
+        return ArraySource(self.images[indices], self.labels[indices], self.size, paths)
 
     def _resized(self, images: np.ndarray) -> np.ndarray:
         if images.shape[1:3] == self.size:

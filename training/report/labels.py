@@ -1,4 +1,4 @@
-"""The page of the labels that are probably wrong: pictures to look at, and how often which class was taken for which."""
+"""The page of the labels that are probably wrong: pictures to look at, and which classes they were taken for."""
 
 from collections import Counter
 from pathlib import PurePath
@@ -26,7 +26,7 @@ def page(found: "SuspiciousLabels", pictures: list[np.ndarray]) -> str:
         pictures: uint8 (h, w, c), of the first rows.
     """
     title = f"Suspicious labels of {PurePath(found.name).name or found.name}"
-    sections = {"Pairs": _pairs(found), "Pictures": _pictures(found, pictures)}
+    sections = {"Pictures": _pictures(found, pictures), "Pairs": _pairs(found)}
     header = f'<p class="kicker">convcraft</p><h1>{text(title)}</h1>{_tiles(found)}{_said(found)}'
     return document(title, header, sections, "Written by convcraft. The page loads nothing from the network.")
 
@@ -44,8 +44,8 @@ def _tiles(found: "SuspiciousLabels") -> str:
 
 def _said(found: "SuspiciousLabels") -> str:
     said = (
-        "<p>Each image was judged by a classifier that was fitted without it. It may be mistaken: look before you change "
-        "a label.</p>"
+        "<p>Each image was judged by a classifier that was fitted without it. It may be mistaken: look before you "
+        "change a label.</p>"
     )
     if found.agreement < FEW_AGREE:
         said += (

@@ -94,18 +94,22 @@ def suggest_size(model: str, source: Any) -> int:
         >>> suggest_size("squeezenet1_1:imagenet", "digits"), suggest_size("squeezenet1_1:tinyimagenet80", "digits")
         (224, 128)
     """
+    return size_for(model, median_side(source))
+
+
+def size_for(model: str, side: float) -> int:
+    """As `suggest_size`, for images whose shorter side is `side`; 0 where that is not known."""
     height, width, _ = bodies.documented_shape(model)
     full = height or width or 224
     if bodies.fixed_size(model):
         return full
     full = min(full, 2 * bodies.learned_side(model) or full)
-    side = _median_side(source)
     if not side:
         return full
     return int(min(full, max(bodies.SMALLEST, 32 * (ENLARGED * side // 32))))
 
 
-def _median_side(source: Any) -> float:
+def median_side(source: Any) -> float:
     """The shorter side of the images of a folder, by a sample of their headers; 0 for anything else."""
     from PIL import Image
 
