@@ -1,238 +1,35 @@
 """The report, on runs made up from scikit-learn's digits and the probabilities of a logistic regression."""
 
-import functools
-import hashlib
-import html
-import json
 import math
 import re
-import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import scipy.stats
+from reports import (
+    EPOCHS,
+    NAMES,
+    Page,
+    digits,
+    diverged,
+    history,
+    hundred,
+    made_hostile,
+    make,
+    measured,
+    page,
+    predictions,
+    two,
+    worst,
+)
 
 from convcraft.training import report
 from convcraft.training.report import charts as report_charts
 from convcraft.training.report import format as report_format
 from convcraft.training.report import statistics as report_statistics
 from convcraft.training.report import style as report_style
-
-EPOCHS = 15
-
-
-@functools.cache
-def digits():
-    """Labels, probabilities and 8x8 images of 360 held-out digits; the regression is real, but kept weak."""
-    from sklearn.datasets import load_digits
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import train_test_split
-
-    x, y = load_digits(return_X_y=True)
-    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=360, stratify=y, random_state=0)
-    model = LogisticRegression(C=1e-3, max_iter=300).fit(x_train, y_train)
-    images = np.round(x_test * 255 / 16).astype("uint8").reshape(-1, 8, 8, 1)
-    return y_test.astype("int32"), model.predict_proba(x_test).astype("float32"), images
-
-
-def worst(labels, probabilities, m=16):
-    """Rows of the m worst: mistakes by falling loss, then right answers by rising confidence."""
-    with np.errstate(divide="ignore"):
-        loss = -np.log(probabilities[np.arange(len(labels)), np.clip(labels, 0, None)])
-    wrong = probabilities.argmax(1) != labels
-    return np.lexsort((np.where(wrong, -loss, probabilities.max(1)), ~wrong))[:m]
-
-
-def predictions(labels, probabilities, images):
-    rows = worst(labels, probabilities)
-    return {"labels": labels, "probabilities": probabilities, "index": rows, "images": images[rows]}
-
-
-def history(epochs=EPOCHS, validation=True):
-    """The lines of a resumed run of `epochs` epochs, noisy by a fixed seed."""
-    noise = np.random.default_rng(0).normal(0, 0.08, (epochs, 4))
-    environment = {
-        "python": "3.11.7",
-        "platform": "Linux-6.1.0-x86_64-with-glibc2.36",
-        "processor": "Intel(R) Xeon(R) Processor @ 2.60GHz",
-        "cores": 2,
-        "memory_gb": 23.5,
-        "backend": "tensorflow",
-        "keras": "3.15.1",
-        "tensorflow": "2.21.0",
-        "numpy": "2.4.6",
-        "convcraft": "0.1.0",
-        "devices": ["CPU"],
-        "strategy": None,
-        "replicas": 1,
-        "commit": "3f9c2ab",
-    }
-    lines = [
-        {
-            "event": "start",
-            "time": "2026-11-20T17:00:00+00:00",
-            "environment": environment,
-            "resumed_at": None,
-        }
-    ]
-    for epoch, (a, b, c, d) in enumerate(noise):
-        if epoch == 3:
-            again = {**environment, "cores": 8, "processor": "AMD EPYC 7B13"}
-            resumed = {"epoch": 3, "step": 5}
-            lines.append(
-                {
-                    "event": "start",
-                    "time": "2026-11-20T18:30:00+00:00",
-                    "environment": again,
-                    "resumed_at": resumed,
-                }
-            )
-        line = {
-            "event": "epoch",
-            "epoch": epoch,
-            "steps": 21,
-            "learning_rate": 0.04 * (1 - (epoch + 0.95) / epochs),
-            "loss": 1.7 * math.exp(-0.32 * epoch + a) + 0.02,
-            "accuracy": 1 - 0.55 * math.exp(-0.42 * epoch + b) - 0.002,
-            "seconds": 2.1 + 0.1 * a,
-            "images_per_second": 610.0 + 40 * b,
-        }
-        if validation:
-            line["val_loss"] = 1.3 * math.exp(-0.32 * epoch + c) + 0.07 + 0.012 * max(0, epoch - 10)
-            line["val_accuracy"] = 1 - 0.42 * math.exp(-0.45 * epoch + d) - 0.014
-        lines.append(line)
-    return lines
-
-
-def config(names=None, **changes):
-    names = names or [str(i) for i in range(10)]
-    counts = {"train": 129, "val": 14, "test": 36}
-    return {
-        "recipe": "squeezenet_digits",
-        "convcraft": "0.1.0",
-        "command": "convcraft train squeezenet_digits --output runs/squeezenet_digits",
-        "config": {
-            "data": "digits",
-            "epochs": EPOCHS,
-            "batch_size": 64,
-            "image_size": 32,
-            "optimizer": "momentum",
-            "schedule": "linear",
-            "learning_rate": 0.04,
-            "activation": "prelu0.1",
-            "strategy": None,
-            "smoke": False,
-            "seed": 0,
-        },
-        "model": {
-            "name": "squeezenet_cifar",
-            "parameters": 729876,
-            "trainable": 725012,
-            "multiply_adds": 12_345_678,
-        },
-        "data": {
-            "name": "digits",
-            "sha256": hashlib.sha256(b"digits").hexdigest(),
-            "classes": names,
-            "counts": {split: dict.fromkeys(names, count) for split, count in counts.items()},
-            "image_shape": [32, 32, 1],
-        },
-        **changes,
-    }
-
-
-def measured(arrays):
-    """metrics.json as the loop writes it: computed from the same predictions."""
-    labels, probabilities = arrays["labels"], arrays["probabilities"]
-    loss = -np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1)).mean()
-    accuracy = float((probabilities.argmax(1) == labels).mean())
-    return {
-        "test": {"accuracy": accuracy, "loss": float(loss), "n": len(labels)},
-        "val": {"accuracy": 139 / 140, "loss": 0.0713, "n": 140},
-        "seconds": 35.2,
-    }
-
-
-def make(directory, *, config=config(), lines=None, arrays=None, metrics=None, absent=()):  # noqa: B008
-    """A run directory; each part as in a finished run of the digits unless given, or named as absent."""
-    directory.mkdir(parents=True, exist_ok=True)
-    arrays = arrays if arrays is not None else predictions(*digits())
-    (directory / "config.json").write_text(json.dumps(config))
-    if "history" not in absent:
-        (directory / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines or history()))
-    if "metrics" not in absent:
-        (directory / "metrics.json").write_text(json.dumps(metrics or measured(arrays)))
-    if "predictions" not in absent:
-        np.savez(directory / "predictions.npz", **arrays)
-    return directory
-
-
-VOID = {"meta", "link", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Parses strictly: every element must be closed, in order. Keeps elements with their text."""
-
-    def __init__(self, source):
-        super().__init__(convert_charrefs=True)
-        self.open, self.elements, self.words = [], [], []
-        self.feed(source)
-        self.close()
-        assert not self.open, f"left open: {self.open}"
-
-    def handle_starttag(self, tag, attrs):
-        element = {"tag": tag, "attrs": dict(attrs), "text": "", "parents": [e["tag"] for e in self.open]}
-        self.elements.append(element)
-        if tag not in VOID:
-            self.open.append(element)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open[-1]["tag"] == tag, f"</{tag}> closes {self.open[-1:]}"
-        self.open.pop()
-
-    def handle_data(self, data):
-        for element in self.open:
-            element["text"] += data
-        if not {"style", "title"} & {element["tag"] for element in self.open}:
-            self.words.append(data)
-
-    def all(self, tag, **attrs):
-        return [
-            e
-            for e in self.elements
-            if e["tag"] == tag and all(e["attrs"].get(k.strip("_")) == v for k, v in attrs.items())
-        ]
-
-    @property
-    def text(self):
-        return " ".join("".join(self.words).split())
-
-    def rows(self, label):
-        """Cells' texts of the table in the scrolling box of that label, a list a row."""
-        start = next(
-            i for i, e in enumerate(self.elements) if e["attrs"].get("aria-label") == label and e["tag"] == "div"
-        )
-        rows = []
-        for e in self.elements[start + 1 :]:
-            if e["tag"] in ("div", "section"):
-                break
-            if e["tag"] == "tr":
-                rows.append([])
-            if e["tag"] in ("td", "th"):
-                rows[-1].append(e["text"])
-        return rows
-
-
-def page(directory):
-    return Page(report.write(directory).read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -513,35 +310,9 @@ def test_numbers_for_people(said, expected):
     assert said == expected
 
 
-HOSTILE = '<script>alert("x")</script>&amp;\'>'
-NAMES = [
-    HOSTILE,
-    "🦔 hérisson",
-    "写真",
-    "اسم عربي",
-    "a_very_long_class_name_" * 5,
-    "\udcffbroken",
-    "nul\x00",
-    " ",
-    "8",
-    "9",
-]
-
-
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    environment = {"processor": HOSTILE, HOSTILE: HOSTILE}
-    lines = [
-        {"event": "start", "time": HOSTILE, "environment": environment, "resumed_at": None},
-        *history()[1:],
-    ]
-    lines[2][HOSTILE] = 1.0
-    about = config(NAMES, recipe=HOSTILE, command=HOSTILE, convcraft=HOSTILE)
-    about["config"][HOSTILE] = {"a": [HOSTILE] * 500}
-    about["data"] |= {"name": HOSTILE, "sha256": HOSTILE, "image_shape": [HOSTILE]}
-    about["model"]["name"] = HOSTILE
-    metrics = {HOSTILE: {"accuracy": 0.5, "loss": 1.0, "n": 2}, **measured(predictions(*digits()))}
-    return make(tmp_path_factory.mktemp("runs") / "hostile", config=about, lines=lines, metrics=metrics)
+    return made_hostile(tmp_path_factory.mktemp("runs") / "hostile")
 
 
 def test_everything_is_escaped(hostile):
@@ -555,22 +326,6 @@ def test_everything_is_escaped(hostile):
     assert heads[1:-1] == [shown_as.get(name, name) for name in NAMES]
     assert shown.text.count("alert(") > 20
     assert "characters)" in shown.text  # the monster of the configuration is cut
-
-
-def many(k, n, names, seed=1):
-    """Arrays of n images of k classes, noise as pictures, a fifth mistaken."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, k, n).astype("int32")
-    scores = rng.normal(0, 1, (n, k))
-    scores[np.arange(n), labels] += rng.normal(4, 1, n)
-    probabilities = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-    images = rng.integers(0, 255, (n, 96, 128, 3)).astype("uint8")
-    return predictions(labels, probabilities.astype("float32"), images)
-
-
-def hundred(directory):
-    names = [f"class {i}: {'long ' * (i % 7)}name" for i in range(100)]
-    return make(directory, config=config(names), arrays=many(100, 800, names), lines=history(120))
 
 
 def test_a_hundred_classes(tmp_path):
@@ -593,16 +348,6 @@ def test_large_pictures_are_reduced(tmp_path):
     assert "class" not in shown.all("img")[0]["attrs"]
 
 
-def two(directory):
-    """Two classes, one epoch, every image right."""
-    labels, probabilities, images = digits()
-    kept = labels < 2
-    pair = probabilities[kept][:, :2]
-    pair /= pair.sum(1, keepdims=True)
-    arrays = predictions(labels[kept], pair, images[kept])
-    return make(directory, config=config(["cat", "dog"]), arrays=arrays, lines=history(1))
-
-
 def test_two_classes_one_epoch_no_mistake(tmp_path):
     shown = page(two(tmp_path))
     check_structure(shown)
@@ -612,17 +357,6 @@ def test_two_classes_one_epoch_no_mistake(tmp_path):
     assert "are right all the same" in shown.text
     assert shown.rows("Confusion matrix")[1:] == [["cat", "36", "", "36"], ["dog", "", "36", "36"]]
     assert shown.all("dl", class_="tiles")[0]["text"].endswith("1 epoch")
-
-
-def diverged(directory):
-    """Unfinished, without validation, the loss NaN from epoch 7 on, the last line cut by a kill."""
-    lines = history(validation=False)
-    for line in lines[8:]:
-        line["loss"] = math.nan
-    make(directory, lines=lines[:-4], absent=("metrics", "predictions"))
-    with (directory / "history.jsonl").open("a") as file:
-        file.write('3\n{"event": "epoch", "ep')
-    return directory
 
 
 def test_unfinished_diverged_without_validation(tmp_path):
@@ -733,72 +467,3 @@ def test_repeated_epochs_and_several_starts(tmp_path):
     assert "resumed 2 times" in shown.text and "The run was started 3 times" in shown.text
     changed = [e["text"] for e in shown.all("td", class_="changed")]
     assert changed == ["AMD EPYC 7B13", "8"]
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MEASURE = """<!doctype html><title>no result</title>{frames}<script>
-onload = () => {{
-  document.title = JSON.stringify([...document.querySelectorAll("iframe")].map(frame => {{
-    const page = frame.contentDocument, boxes = [];
-    for (const svg of page.querySelectorAll("svg")) {{
-      const texts = [...svg.querySelectorAll("text")].map(t => [t.textContent, t.getBoundingClientRect()]);
-      const outer = svg.getBoundingClientRect();
-      texts.forEach(([text, a], i) => {{
-        if (a.left < outer.left - 1 || a.right > outer.right + 1) boxes.push(text + " sticks out");
-        for (const [other, b] of texts.slice(i + 1))
-          if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 4 && b.top < a.bottom - 4)
-            boxes.push(text + " over " + other);
-      }});
-    }}
-    return [page.documentElement.scrollWidth, boxes];
-  }}));
-}};
-</script>"""
-CONTROL = """<!doctype html>
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<div style="width:500px">wide</div><img src="picture.png">
-<svg viewBox="0 0 100 100"><text x="10" y="20">one</text><text x="12" y="22">two</text></svg>"""
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to render with")
-def test_a_phone_shows_it_without_sideways_scrolling_or_overlap(tmp_path, hostile):
-    runs = [make(tmp_path / "digits"), hundred(tmp_path / "hundred"), two(tmp_path / "two"), hostile]
-    runs.append(diverged(tmp_path / "diverged"))
-    control = tmp_path / "control.html"  # shows that this test sees what it looks for
-    control.write_text(CONTROL)
-    pages = [report.write(run) for run in runs] + [control]
-    frames = "".join(
-        f'<iframe src="{path.as_uri()}" style="border:0;height:800px;width:{width}px"></iframe>'
-        for path in pages
-        for width in (360, 1200)
-    )
-    (tmp_path / "measure.html").write_text(MEASURE.format(frames=frames))
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        "--allow-file-access-from-files",
-        "--enable-logging=stderr",
-        "--hide-scrollbars",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--dump-dom",
-        (tmp_path / "measure.html").as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    *found, (control_width, control_overlaps), _ = json.loads(
-        html.unescape(re.search("<title>(.*?)</title>", done.stdout)[1])
-    )
-    assert control_width >= 500 and control_overlaps == ["one over two"]
-    for (path, width), (scroll_width, overlaps) in zip(
-        ((path, width) for path in pages[:-1] for width in (360, 1200)), found, strict=True
-    ):
-        assert scroll_width <= width, path
-        assert not overlaps, path
-    messages = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert any("control.html" in line for line in messages)
-    assert not [line for line in messages if "report.html" in line]

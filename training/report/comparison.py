@@ -55,7 +55,7 @@ def _header(a: Record, b: Record) -> str:
     tiles = ""
     if found:
         tiles = (
-            f'<div class="first"><dt>{text(found.title)}, A − B</dt><dd>{keep(found.points())}</dd>'
+            f'<div class="first long"><dt>{text(found.title)}, A − B</dt><dd>{keep(found.points())}</dd>'
             f"<dd>{text(found.interval())}</dd></div>"
         )
         for label, value in (("A", found.a), ("B", found.b)):

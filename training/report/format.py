@@ -135,7 +135,7 @@ def section(anchor: str, title: str, *content: str) -> str:
 
 def scroll(label: str, content: str, extra: str = "") -> str:
     """A box that what is too wide scrolls inside, with the keyboard too."""
-    return f'<div class="scroll {extra}" role="region" tabindex="0" aria-label="{text(label)}">{content}</div>'
+    return f'<div class="scroll {extra}" role="group" tabindex="0" aria-label="{text(label)}">{content}</div>'
 
 
 def table(caption: str, head: list[str], rows: list[list[str]], foot: list[str] | None = None) -> str:

@@ -94,7 +94,11 @@ def _header(record: Record) -> str:
     what = f'<p class="muted">{what}</p>' if what else ""
     notes = "".join(f'<p class="notice">{text(note)}</p>' for note in [*_missing(record), *record.notes])
     command = record.config.get("command")
-    again = f'<h3>Run it again</h3><pre tabindex="0"><code>{text(command)}</code></pre>' if command else ""
+    again = (
+        f'<p class="kicker again">Run it again</p><pre tabindex="0"><code>{text(command)}</code></pre>'
+        if command
+        else ""
+    )
     return (
         f'<p class="kicker">convcraft run</p><h1>{text(title_of(record))}</h1>{what}'
         f"{_tiles(record)}{notes}{_split_table(record)}{again}"
@@ -158,7 +162,8 @@ def _value(key: str, measured: dict[str, Any]) -> tuple[str, str]:
 def tile(title: str, value: str, about: str = "", *, first: bool = False) -> str:
     """A figure written large, its title above and what it is about below."""
     more = f"<dd>{text(about)}</dd>" if about else ""
-    return f"<div{' class=first' if first else ''}><dt>{text(title)}</dt><dd>{keep(value)}</dd>{more}</div>"
+    look = f' class="first{" long" if len(value) > 9 else ""}"' if first else ""
+    return f"<div{look}><dt>{text(title)}</dt><dd>{keep(value)}</dd>{more}</div>"
 
 
 def _interval(measured: dict[str, Any]) -> str:

@@ -95,6 +95,7 @@ code{font:.875em/1.5 ui-monospace,"SF Mono","Cascadia Code",Menlo,Consolas,"Libe
 .notice{border-left:3px solid var(--train);padding-left:.8rem}
 .muted,caption,figcaption,.note{color:var(--muted)}
 .kicker{color:var(--muted);margin:0 0 .3rem;font-size:.875rem}
+.again{margin:1.5rem 0 0;font-weight:650;color:var(--ink)}
 .kicker+h1+p{margin-top:.4rem}
 nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;padding:0;margin:1.75rem 0 0;
 font-size:.9rem}
@@ -104,6 +105,7 @@ font-size:.9rem}
 .tiles dd{margin:0;font-size:1.5rem;line-height:1.3;font-weight:600;letter-spacing:-.015em;
 font-variant-numeric:tabular-nums}
 .tiles .first dd{font-size:clamp(2.75rem,11vw,3.75rem);line-height:1.1;letter-spacing:-.035em}
+.tiles .long dd{font-size:clamp(2rem,8.5vw,3.75rem)}
 .tiles dd+dd,.tiles .first dd+dd{font-size:.875rem;line-height:1.45;font-weight:400;letter-spacing:0;
 color:var(--muted);margin-top:.2rem}
 pre{margin:.35rem 0 0;padding:.85rem 1rem;background:var(--panel);border-radius:.4rem;white-space:pre;

@@ -1,0 +1,141 @@
+"""Class activation maps add up to logits, gradients are those of the formula, and nothing in the model changes."""
+
+import keras
+import numpy as np
+import pytest
+
+from convcraft import zoo
+from convcraft.layers import ClassNames
+from convcraft.training import class_activation_maps, insight
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(0, 255, (6, 16, 16, 3)).astype("float32")
+CLASSES = np.array([[0, 1], [2, 0], [1, 1], [0, 2], [2, 1], [1, 0]])
+
+
+def net(*ends):
+    keras.utils.set_random_seed(1)
+    x = inputs = keras.Input((16, 16, 3))
+    for layer in (keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(5, 3, 2, "same", activation="relu"), *ends):
+        x = layer(x)
+    return keras.Model(inputs, x)
+
+
+def weighed():
+    kinds = keras.layers
+    return net(
+        kinds.GlobalAveragePooling2D(), kinds.Dropout(0.5), kinds.Dense(3, bias_initializer="ones"), ClassNames(list("abc"))
+    )
+
+
+def logits(model):
+    return keras.ops.convert_to_numpy(model(IMAGES, training=False))
+
+
+def test_the_mean_of_a_map_and_the_offset_are_the_logit():
+    model = weighed()
+    maps = class_activation_maps(model, IMAGES, CLASSES)
+    assert maps.shape == (6, 2, 8, 8)
+    expected = np.take_along_axis(logits(model), CLASSES, axis=1)
+    np.testing.assert_allclose(maps.mean(axis=(2, 3)) + 1, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_each_place_is_weighed_as_the_formula_says():
+    model = weighed()
+    features = keras.Model(model.input, model.layers[2].output)
+    there = keras.ops.convert_to_numpy(features(IMAGES))[4, 3, 5]
+    kernel = keras.ops.convert_to_numpy(model.layers[-2].kernel)
+    found = class_activation_maps(model, IMAGES, CLASSES)[4, 0, 3, 5]
+    assert found == pytest.approx(sum(there[c] * kernel[c, 2] for c in range(5)), rel=1e-4, abs=1e-6)
+
+
+def test_a_map_for_each_class_is_its_own_evidence():
+    model = net(keras.layers.Conv2D(3, 1), keras.layers.GlobalAveragePooling2D(), keras.layers.Activation("softmax"))
+    maps = class_activation_maps(model, IMAGES, CLASSES)
+    scores = maps.mean(axis=(2, 3))  # in the order of the probabilities
+    ahead = np.take_along_axis(logits(model), CLASSES, axis=1)
+    assert (np.sign(scores[:, 0] - scores[:, 1]) == np.sign(ahead[:, 0] - ahead[:, 1])).all()
+
+
+def test_networks_that_end_otherwise_have_none():
+    kinds = keras.layers
+    assert class_activation_maps(net(kinds.Flatten(), kinds.Dense(3)), IMAGES, CLASSES) is None
+    deeper = net(kinds.GlobalAveragePooling2D(), kinds.Dense(4, "relu"), kinds.Dense(3))
+    assert class_activation_maps(deeper, IMAGES, CLASSES) is None
+
+
+def test_squeezenet_and_resnet_of_the_zoo_have_maps():
+    for name in ("squeezenet_cifar", "resnet20_cifar"):
+        found = class_activation_maps(zoo.create(name, classes=3), np.zeros((1, 32, 32, 3)), CLASSES[:1])
+        assert found is not None and found.shape[:2] == (1, 2), name
+
+
+def test_first_filters_are_the_kernels_that_see_the_image():
+    model = net(keras.layers.Conv2D(3, 3))
+    name, kernels = insight.first_filters(model)
+    assert name == model.layers[2].name
+    np.testing.assert_array_equal(kernels, keras.ops.convert_to_numpy(model.layers[2].kernel))
+    inputs = keras.Input((8, 8, 3))
+    assert insight.first_filters(keras.Model(inputs, keras.layers.Conv2D(4, 1)(inputs))) is None
+
+
+class Few:
+    """As many images as are looked at, so that all of them are."""
+
+    x = RNG.normal(0, 1, (insight.PROBE, 2, 2, 1)).astype("float32")
+    y = RNG.integers(0, 3, insight.PROBE)
+
+    def __len__(self):
+        return len(self.y)
+
+    def batch(self, rows):
+        return self.x[rows], self.y[rows]
+
+
+def linear():
+    keras.utils.set_random_seed(2)
+    inputs = keras.Input((2, 2, 1))
+    return keras.Model(inputs, keras.layers.Dense(3, name="head")(keras.layers.Flatten()(inputs)))
+
+
+def test_gradients_are_those_of_the_formula():
+    model = linear()
+    before = [weight.copy() for weight in model.get_weights()]
+    found = insight._gradients(model, Few())
+    kernel, offset = before
+    flat = Few.x.reshape(len(Few.x), -1)
+    scores = flat @ kernel + offset
+    shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    gradient = flat.T @ (shares - np.eye(3)[Few.y]) / len(flat)
+    assert list(found) == ["head"]
+    assert found["head"] == pytest.approx(np.sqrt((gradient**2).mean()), rel=1e-4)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_interrupt_leaves_the_model_as_it_was(monkeypatch):
+    model = linear()
+    before = [weight.copy() for weight in model.get_weights()]
+
+    def interrupted(self, x, y):
+        for variable in self.trainable_variables:
+            variable.assign(variable + 1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        insight._gradients(model, Few())
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_goes_wrong_costs_a_section_and_not_the_run(monkeypatch):
+    class Data:
+        sources = None
+
+    monkeypatch.delenv("CONVCRAFT_DEBUG", raising=False)
+    monkeypatch.setattr(insight, "first_filters", lambda model: 1 / 0)
+    assert "ZeroDivisionError" in str(insight.look(linear(), Data(), IMAGES, None)["unseen"])
+    monkeypatch.setenv("CONVCRAFT_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        insight.look(linear(), Data(), IMAGES, None)
