@@ -343,10 +343,8 @@ def _ranked(
     margins = dict(zip(sources, np.split(every, sizes), strict=True))
     agreement = float((probabilities.argmax(axis=1) == labels[known]).mean())
     counts = len(known), len(labels) - len(known)
-    names = list(images.class_names)
-    return SuspiciousLabels(
-        tuple(rows), *counts, judged.share, agreement, margins, names, images.report.name, dict(sources)
-    )
+    classes, name = list(images.class_names), images.report.name
+    return SuspiciousLabels(tuple(rows), *counts, judged.share, agreement, margins, classes, name, dict(sources))
 
 
 def _written(path: str | os.PathLike[str], content: str) -> pathlib.Path:
