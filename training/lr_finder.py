@@ -174,16 +174,16 @@ def _accuracy(loss: Any) -> list[str] | None:
 
 def _judged(rates: np.ndarray, losses: np.ndarray, accuracies: np.ndarray) -> LearningRates:
     """The rates that the curves suggest."""
-    lowest = int(np.argmin(losses))
-    falling = np.arange(max(2, lowest + 1))  # up to the least loss
-    slopes = np.gradient(losses, np.log(rates))
-    steep = int(falling[np.argmin(slopes[falling])])
-    # where the curve has come a tenth of its way down
-    begun = int(np.argmax(losses <= losses[0] - 0.1 * (losses[0] - losses[lowest])))
+    lowest, tenth = int(np.argmin(losses)), max(2, len(rates) // 10)
+    # from where on the curve has come a tenth of its way down: before, it rises and falls with the batches
+    first = float(np.median(losses[:tenth]))
+    above = np.flatnonzero(losses[:lowest] > first - 0.1 * (first - losses[lowest]))
+    begun = int(above[-1]) + 1 if len(above) else 0
+    falling = np.arange(begun, lowest + 1)  # up to the least loss
+    steep = int(falling[np.argmin(np.gradient(losses, np.log(rates))[falling])])
     valley = int(round(begun + (lowest - begun) * 2 / 3))
     suggestions = {"steep": rates[steep], "valley": rates[valley], "minimum/10": rates[lowest] / 10}
     low, high = rates[begun], max(rates[begun], rates[lowest] / 4)
-    tenth = max(2, len(rates) // 10)
     if len(accuracies) and np.ptp(accuracies) > CLEAR * accuracies[: 2 * tenth].std():  # else it rose by chance
         peak, begin = int(np.argmax(accuracies)), accuracies[:tenth].mean()
         below = np.flatnonzero(accuracies[:peak] < begin + 0.1 * (accuracies[peak] - begin))

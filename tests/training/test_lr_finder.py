@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from convcraft import layers, training
+from convcraft.training import lr_finder
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype("float32") * [3, 1, 1, 0.5]
@@ -53,6 +54,18 @@ def test_everything_is_as_it_was(optimizer):
         trained.append([*model.get_weights(), *(keras.ops.convert_to_numpy(v) for v in model.optimizer.variables)])
     for one, other in zip(*trained, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_first_batches_suggest_nothing():
+    """A hard first batch is no fall of the loss: the steepest, the valley and the cycle lie where it falls for good."""
+    rates = np.geomspace(1e-4, 10, 101)
+    losses = 2.3 - 2 / (1 + np.exp(-4 * np.log(rates / 0.03)))  # falls fastest at 0.03
+    losses[np.log(rates) > np.log(0.5)] += 3
+    clean = lr_finder._judged(rates, losses, np.zeros(0))
+    assert abs(np.log(clean.suggestions["steep"] / 0.03)) < 0.12
+    losses[:2] += [0.9, 0.2]
+    noisy = lr_finder._judged(rates, losses, np.zeros(0))
+    assert noisy.suggestions == clean.suggestions and noisy.min_lr == clean.min_lr
 
 
 def test_random_state_is_as_it_was():
