@@ -27,8 +27,8 @@ def ensemble_command(options: argparse.Namespace) -> None:
         raise FileExistsError(f"{path} exists already: choose another name, or remove it.")
     if options.mirrors and options.weights == "stacked":
         raise ValueError("Expected --mirrors with --weights mean or fitted, received stacked.")
-    same = _held_out(found) if options.weights in FITTED else None
-    if options.weights in FITTED and not (options.data or same):
+    run = _held_out(found) if options.weights in FITTED else None
+    if options.weights in FITTED and not (options.data or run):
         raise ValueError(f"Expected --data to fit to, for no source is a run's directory; --weights {options.weights}.")
     import_keras()
     from convcraft import training
@@ -38,7 +38,7 @@ def ensemble_command(options: argparse.Namespace) -> None:
     if options.weights == "mean":
         net = training.Ensemble(members, mirrors=options.mirrors)
     else:
-        data = _data(options, members, same)
+        data = _data(options, members, run)
         images = sum(data.counts["val"].values()) if "val" in data.counts else 0
         print(f"Fitted to {images} validation images.", flush=True)
         if options.weights == "stacked":
@@ -49,46 +49,55 @@ def ensemble_command(options: argparse.Namespace) -> None:
                 print(f"  {weight:.3f}  {said}" + ("" if weight else "  (left out)"))
             net = training.Ensemble(members, weights=weights, mirrors=options.mirrors)
     save_model(net, path)
-    print(
-        f"\n  the model     {path}\n\nTry next:\n  convcraft evaluate {path} --data NAME\n  convcraft predict {path} PICTURE …"
-    )
+    print(f"\n  the model     {path}\n\nTry next:")
+    print(f"  convcraft evaluate {path} --data NAME\n  convcraft predict {path} PICTURE …")
 
 
-def _held_out(found: list[sources.Source]) -> tuple[str, int, str] | None:
-    """(data, seed, SHA-256) of the images that the runs among the sources held out; None without runs.
+def _held_out(found: list[sources.Source]) -> pathlib.Path | None:
+    """The run among the sources, that of the largest images, whose validation images none was trained on; or None.
 
     Raises:
-        ValueError: where they held out different ones: a member would be weighed on images that it knows.
+        ValueError: where runs held out different ones: a member would be weighed on images that it knows.
     """
-    seen: dict[tuple[Any, ...], tuple[str, str, int, str]] = {}
+    seen: dict[tuple[Any, ...], str] = {}
+    runs = []
     for source in found:
         if source.run is None:
             continue
-        described = sources.read_json(source.run / "config.json")
-        name, seed, sha256 = described["data"]["name"], described["config"]["seed"], described["data"]["sha256"]
-        fold = name.rpartition("@")[2] if "@" in name else ""
-        seen[sha256, fold or seed] = source.said, name, seed, sha256
+        run, described = source.run, sources.read_json(source.run / "config.json")
+        data, seed = described["data"], described["config"]["seed"]
+        if described["config"].get("seeds", 1) > 1:  # the model of several seeds is that of one of them
+            seed = sources.read_json(run / "metrics.json")["chosen"]
+            run = run / f"seed-{seed}"
+        fold = data["name"].rpartition("@")[2] if "@" in data["name"] else ""
+        seen[data["sha256"], fold or seed] = source.said
+        runs.append((data["image_shape"], run))
     if len(seen) > 1:
-        (one, *_), (other, *_) = list(seen.values())[:2]
+        one, other = list(seen.values())[:2]
         raise ValueError(
-            f"{one} and {other} held out different images for validation (another seed, fold or data): weights would be "
-            "fitted to images that one of them was trained on. Take --weights mean; or train with one --seed, or with "
-            "--data NAME@1/10, which holds out the same images whatever the seed."
+            f"{one} and {other} held out different images for validation (another seed, fold or data): weights would "
+            "be fitted to images that one of them was trained on. Take --weights mean; or train with one --seed, or "
+            "with --data NAME@1/10, which holds out the same images whatever the seed."
         )
-    return next(((name, seed, sha256) for _, name, seed, sha256 in seen.values()), None)
+    return max(runs, key=lambda each: each[0])[1] if runs else None
 
 
-def _data(options: argparse.Namespace, members: list[Any], same: tuple[str, int, str] | None) -> "Data":
+def _data(options: argparse.Namespace, members: list[Any], run: pathlib.Path | None) -> "Data":
+    """What to fit to: the run's own data, or those that were named, with the run's split where they are the same."""
     from convcraft.training import data
     from convcraft.training.ensembles import check, image_shape
+    from convcraft.training.evaluate import data_of
 
     check(members)
+    if run and not options.data:
+        return data_of(run)
     height, width, channels = image_shape(members)
     size = (height, width) if height and width else options.image_size or None
-    seed = same[1] if same else options.seed
-    loaded = data.load(options.data or (same[0] if same else ""), size=size, channels=channels, seed=seed)
-    if same and options.data and loaded.sha256 == same[2] and options.data != same[0]:
-        raise ValueError(f"The runs held out images of {same[0]}: leave --data out, or say --data {same[0]}.")
+    described = sources.read_json(run / "config.json") if run else {}
+    seed = described["config"]["seed"] if run else options.seed
+    loaded = data.load(options.data, size=size, channels=channels if channels in (1, 3) else None, seed=seed)
+    if run and loaded.sha256 == described["data"]["sha256"] and options.data != described["data"]["name"]:
+        raise ValueError(f"The runs were trained on {described['data']['name']}: leave --data out.")
     return loaded
 
 
