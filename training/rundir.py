@@ -11,7 +11,8 @@ from typing import IO, Any
 from .common import AUTO, Common
 
 STATE = pathlib.Path("checkpoint", "state.npz")
-UNCOMPARED = {"output", "time_limit", "strategy", "tensorboard"}  # options that may change between two starts of one run
+# options that may change between two starts of one run
+UNCOMPARED = {"output", "check", "time_limit", "strategy", "tensorboard"}
 
 
 def choose(wanted: str | os.PathLike[str] | None, recipe: str, config: Common) -> pathlib.Path:

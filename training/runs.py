@@ -13,7 +13,7 @@ import keras
 import convcraft
 from convcraft import zoo
 
-from . import adapt, checkpoint, common, distribute, requirements, rundir
+from . import adapt, checkpoint, common, distribute, preflight, requirements, rundir
 from .callbacks import History, Phases, TimeLimit
 from .data import Data, Feed
 from .data.streams import StreamFeed
@@ -38,6 +38,7 @@ class Run:
         metrics: after the run, the content of `metrics.json`.
         checkpoint_minutes: between checkpoints within an epoch; there is one at the end of each, too.
         earlier: seconds that earlier starts of this run took.
+        checks: what was found wrong before training, a line each; None where that was left out.
     """
 
     checkpoint_minutes = 5.0
@@ -62,6 +63,7 @@ class Run:
         self.earlier = 0.0
         self.parts: list[Run] = []
         self.told = False
+        self.checks: list[str] | None = None
         self.model: keras.Model | None = None
         self.metrics: dict[str, Any] | None = None
 
@@ -101,7 +103,7 @@ class Run:
         if os.environ.get("TF_CONFIG"):
             raise ValueError("Expected a single worker where a run has parts, received TF_CONFIG.")
         made = Run(self.directory / name, self.config, self.recipe, self.command, self.strategy)
-        made.told = True  # by the run itself
+        made.told, made.checks = True, []  # by the run itself
         self.parts.append(made)
         return made
 
@@ -142,10 +144,7 @@ class Run:
         Returns:
             The trained model, which is saved as `model.keras`.
         """
-        requirements.fits(model, data)
-        requirements.fits_strategy(model, self.strategy)
-        requirements.fits_schedule(model, callbacks)
-        self.tell(data)
+        self._refuse(model, data, callbacks)
         feed = self._feed(data)
         steps = min(2, feed.steps) if self.config.smoke else feed.steps
         validation = None
@@ -159,12 +158,11 @@ class Run:
             self.earlier = saved["progress"]["seconds"]
             with self.scope():  # the optimizer's variables are made here
                 checkpoint.restore_model(model, saved)  # what layers were adapted to, too
+            self.checks = rundir.read_json(self.directory / "config.json").get("checks") if self.chief else None
             print(f"Resuming after {start} of {self.epochs} epochs and {feed.start} of {feed.steps} steps.", flush=True)
         else:
-            with self.scope():
-                adapted = adapt.to_data(model, data)
-            if adapted and self.chief:
-                print(f"Adapted to {adapted.images} training images: {', '.join(adapted.layers)}.", flush=True)
+            self._adapt(model, data)
+            self._check(model, data)
         self._describe(model, data)
         history = History(
             self.directory / "history.jsonl", feed, steps, self.strategy, saved and saved["progress"], self.chief
@@ -212,6 +210,30 @@ class Run:
         self.model = model
         return model
 
+    def _refuse(self, model: keras.Model, data: Data, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        """Raises a ValueError for what cannot be trained, and tells what was found in the data."""
+        requirements.fits(model, data)
+        requirements.fits_strategy(model, self.strategy)
+        requirements.fits_schedule(model, callbacks)
+        self.tell(data)
+
+    def _adapt(self, model: keras.Model, data: Data) -> None:
+        """Gives layers such as `Whitening` what they need to know of the images."""
+        with self.scope():
+            adapted = adapt.to_data(model, data)
+        if adapted and self.chief:
+            print(f"Adapted to {adapted.images} training images: {', '.join(adapted.layers)}.", flush=True)
+
+    def _check(self, model: keras.Model, data: Data) -> None:
+        """Looks for what would spoil the training; training itself is not changed by it."""
+        if not self.config.check or self.checks is not None:
+            return
+        with self.scope():
+            found = preflight.before(model, data, brief=self.config.smoke).findings
+        self.checks = [str(finding) for finding in found]
+        if self.chief:
+            print("\n".join(f"Check: {line}" for line in self.checks or ["nothing wrong was found."]), flush=True)
+
     def _feed(self, data: Data) -> Feed | StreamFeed:
         return data.feed("train", multiple_of=distribute.replicas(self.strategy))
 
@@ -240,6 +262,7 @@ class Run:
                     "image_shape": list(data.image_shape),
                     "remarks": data.report.remarks(),
                 },
+                "checks": self.checks,
             },
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import keras
 
-from . import adapt, batch_sizes, common, distribute, requirements
+from . import batch_sizes, common, distribute
 from .data import Data
 from .runs import Run
 
@@ -18,12 +18,8 @@ class _Caught(Exception):
 
 class _Trial(Run):
     def fit(self, model: keras.Model, data: Data, callbacks: Sequence[keras.callbacks.Callback] = ()) -> keras.Model:
-        requirements.fits(model, data)
-        requirements.fits_strategy(model, self.strategy)
-        requirements.fits_schedule(model, callbacks)
-        self.tell(data)
-        with self.scope():
-            adapt.to_data(model, data)
+        self._refuse(model, data, callbacks)
+        self._adapt(model, data)
         self.model, self.data = model, data
         raise _Caught
 

@@ -13,6 +13,8 @@ import numpy as np
 from .arrays import check_range
 from .splits import SPLITS
 
+SAMPLE = 1000  # images that are kept to be looked at
+VALUES = 2**24  # of them at most: 64 MB
 FORM = "(images, labels) pairs, or dictionaries with the keys 'image' and 'label'"
 
 
@@ -50,6 +52,10 @@ class Stream:
         size: (height, width) to resize to whatever the aspect, or None.
         batch_size: for a set that is not batched.
 
+    Attributes:
+        sample: some images and labels, spread over the set. They are kept from its one pass: to read a shuffled set
+            again would change the order that training sees.
+
     Raises:
         ValueError: for an infinite set, the wrong form, types, ranges, shapes or labels.
     """
@@ -78,7 +84,7 @@ class Stream:
             return tf.cast(image, tf.float32), tf.cast(tf.reshape(label, [-1] if rank == 4 else []), tf.int32)
 
         dataset = dataset.map(mapped, num_parallel_calls=tf.data.AUTOTUNE)
-        self.counts, self.batches, self.image_shape = _survey(dataset, split, image.dtype.is_floating)
+        self.counts, self.batches, self.image_shape, self.sample = _survey(dataset, split, image.dtype.is_floating)
         if rank == 3:
             batch = min(batch_size, len(self.batches))
             self.batches = [min(batch, len(self.batches) - i) for i in range(0, len(self.batches), batch)]
@@ -128,9 +134,13 @@ def _pair(element: Any, split: str) -> tuple[Any, Any]:
     raise ValueError(f"Expected {FORM} in the {split} set, received {element}.")
 
 
-def _survey(dataset: Any, split: str, floats: bool) -> tuple[np.ndarray, list[int], tuple[int, int, int]]:
-    """Goes through a set once, and returns images by label, batch sizes (or 1s), and the images' shape."""
+def _survey(
+    dataset: Any, split: str, floats: bool
+) -> tuple[np.ndarray, list[int], tuple[int, int, int], tuple[np.ndarray, np.ndarray]]:
+    """Goes through a set once, and returns images by label, batch sizes (or 1s), the images' shape, and a sample."""
     counts = np.zeros(0, np.int64)
+    kept: list[tuple[np.ndarray, int]] = []
+    share, rng = 1.0, np.random.default_rng(0)
     batches: list[int] = []
     shape: tuple[int, ...] = ()
     low, high = np.inf, -np.inf
@@ -152,7 +162,12 @@ def _survey(dataset: Any, split: str, floats: bool) -> tuple[np.ndarray, list[in
             raise ValueError(f"Expected labels >= 0 in the {split} set, received {label.min()}.")
         counts = np.bincount(label, minlength=len(counts)) + np.pad(counts, (0, max(0, label.max() + 1 - len(counts))))
         batches.append(len(label))
+        for number in np.flatnonzero(rng.random(len(label)) < share):
+            kept.append(((image[number] if image.ndim == 4 else image).copy(), label[number]))
+        if len(kept) > max(64, min(SAMPLE, VALUES // int(np.prod(shape)))):
+            kept, share = [each for each in kept if rng.random() < 0.5], share / 2
     if not batches:
         raise ValueError(f"Expected images in the {split} set, received an empty one.")
     check_range(float(low), float(high), f"the images of the {split} set", floats)
-    return counts, batches, (shape[0], shape[1], shape[2])
+    images, labels = zip(*kept, strict=True)
+    return counts, batches, (shape[0], shape[1], shape[2]), (np.stack(images), np.array(labels, np.int32))
