@@ -1,7 +1,8 @@
 """What `training.advise` knows: costs of the zoo by image size, and what was measured, as tables of the package.
 
     python benchmarks/advice.py costs     builds all models at two or three sizes (some minutes): tables/costs.csv
-    python benchmarks/advice.py rows      tables/measured.csv, of results/recipes.csv and results/fine_tuning.csv
+    python benchmarks/advice.py rows      tables/measured.csv, of results/recipes.csv and results/fine_tuning.csv; the
+                                          scripts that add rows there do it, too
 
 Both are in training/tables. Costs are those of `zoo.cost`, for images of three channels, in two parts, because they
 grow along a line with the number of classes: what the last layers take for a class, and what all the rest takes. Of
@@ -166,16 +167,21 @@ def tuned() -> Iterator[dict]:
         }
 
 
+def write(name: str, content: str) -> None:
+    """Puts a table where the package has it."""
+    TABLES.mkdir(exist_ok=True)
+    (TABLES / name).write_text(content, encoding="utf-8")
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=["costs", "rows"])
     chosen = parser.parse_args()
-    TABLES.mkdir(exist_ok=True)
     if chosen.table == "costs":
-        (TABLES / "costs.csv").write_text(text(COSTS, list(costs())), encoding="utf-8")
+        write("costs.csv", text(COSTS, list(costs())))
     else:
-        (TABLES / "measured.csv").write_text(measured(), encoding="utf-8")
+        write("measured.csv", measured())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 
+import advice
 import numpy as np
 from marks import between
 
@@ -149,6 +150,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.draw:
         PAGE.write_text(document(), encoding="utf-8")
+        advice.write("measured.csv", advice.measured())
         return
     done = {tuple(row[key] for key in KEY) for row in read()}
     with tempfile.TemporaryDirectory() as target:
@@ -159,6 +161,7 @@ def main() -> None:
                         continue
                     keep(measure(name, options.weights, policy, seed, pathlib.Path(target)))
     PAGE.write_text(document(), encoding="utf-8")
+    advice.write("measured.csv", advice.measured())
     print(table())
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from typing import Any
 
+import advice
 from marks import between
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -153,10 +154,11 @@ def table() -> str:
 
 
 def documents() -> dict[pathlib.Path, str]:
-    """The documents with their tables of now."""
+    """The documents with their tables of now, and the table that `training.advise` reads."""
     from convcraft.training import pretrained_card
 
     return {
+        advice.TABLES / "measured.csv": advice.measured(),
         README: between(README.read_text(encoding="utf-8"), "recipes", SCRIPT, table()),
         WEIGHTS: between(
             WEIGHTS.read_text(encoding="utf-8"), "weights", SCRIPT, pretrained_card.table("../zoo/pretrained")
