@@ -224,14 +224,14 @@ def page(directory):
     return Page(report.write(directory).read_text("utf-8"))
 
 
-def many(k, n, names, seed=1):
+def many(k, n, names, seed=1, size=None):
     """Arrays of n images of k classes, noise as pictures, a fifth mistaken."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, k, n).astype("int32")
     scores = rng.normal(0, 1, (n, k))
     scores[np.arange(n), labels] += rng.normal(4, 1, n)
     probabilities = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-    images = rng.integers(0, 255, (n, 96, 128, 3)).astype("uint8")
+    images = rng.integers(0, 255, (n, size or 96, size or 128, 3)).astype("uint8")
     return predictions(labels, probabilities.astype("float32"), images)
 
 
@@ -306,3 +306,34 @@ def seeing(arrays, maps=True, seed=0):
     if maps:
         added |= {"maps": rng.normal(0, 1, (len(rows), 2, 4, 4)).astype("float16"), "map_classes": shown}
     return {**arrays, **added}
+
+
+def check_structure(page, links=True):
+    assert page.elements[0]["attrs"]["lang"] == "en"
+    for landmark in ("h1", "header", "nav", "main", "footer"):
+        assert len(page.all(landmark)) == 1, landmark
+    assert all(e["attrs"].get("scope") in ("row", "col") for e in page.all("th"))
+    assert all(e["attrs"].get("alt") for e in page.all("img"))
+    assert all(e["attrs"].get("role") == "img" and e["attrs"].get("aria-label") for e in page.all("svg"))
+    ids = [e["attrs"]["id"] for e in page.elements if "id" in e["attrs"]]
+    assert len(ids) == len(set(ids))
+    targets = [e["attrs"]["href"] for e in page.all("a") if links or e["attrs"]["href"].startswith("#")]
+    assert targets and {target.removeprefix("#") for target in targets} <= set(ids)
+    for tag in (
+        "section",
+        "h1",
+        "h2",
+        "h3",
+        "p",
+        "caption",
+        "figcaption",
+        "dt",
+        "dd",
+        "ul",
+        "dl",
+        "li",
+        "tbody",
+    ):
+        assert all(e["text"].strip() for e in page.all(tag)), f"an empty {tag}"
+    levels = [int(e["tag"][1]) for e in page.elements if e["tag"] in ("h1", "h2", "h3")]
+    assert levels[0] == 1

@@ -4,6 +4,7 @@ import math
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,15 +13,18 @@ from reports import (
     EPOCHS,
     NAMES,
     Page,
+    check_structure,
     digits,
     diverged,
     history,
     hundred,
     made_hostile,
     make,
+    many,
     measured,
     page,
     predictions,
+    seeing,
     two,
     worst,
 )
@@ -28,6 +32,7 @@ from reports import (
 from convcraft.training import report
 from convcraft.training.report import charts as report_charts
 from convcraft.training.report import format as report_format
+from convcraft.training.report import network as report_network
 from convcraft.training.report import statistics as report_statistics
 from convcraft.training.report import style as report_style
 
@@ -63,37 +68,6 @@ def test_needs_neither_keras_nor_tensorflow():
     slow = {"keras", "tensorflow", "sklearn", "scipy", "matplotlib"}
     code = f"import sys, convcraft.training.report; print({slow} & {{*sys.modules}})"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
-
-
-def check_structure(page):
-    assert page.elements[0]["attrs"]["lang"] == "en"
-    for landmark in ("h1", "header", "nav", "main", "footer"):
-        assert len(page.all(landmark)) == 1, landmark
-    assert all(e["attrs"].get("scope") in ("row", "col") for e in page.all("th"))
-    assert all(e["attrs"].get("alt") for e in page.all("img"))
-    assert all(e["attrs"].get("role") == "img" and e["attrs"].get("aria-label") for e in page.all("svg"))
-    ids = [e["attrs"]["id"] for e in page.elements if "id" in e["attrs"]]
-    assert len(ids) == len(set(ids))
-    links = [e["attrs"]["href"] for e in page.all("a")]
-    assert links and {link.removeprefix("#") for link in links} <= set(ids)
-    for tag in (
-        "section",
-        "h1",
-        "h2",
-        "h3",
-        "p",
-        "caption",
-        "figcaption",
-        "dt",
-        "dd",
-        "ul",
-        "dl",
-        "li",
-        "tbody",
-    ):
-        assert all(e["text"].strip() for e in page.all(tag)), f"an empty {tag}"
-    levels = [int(e["tag"][1]) for e in page.elements if e["tag"] in ("h1", "h2", "h3")]
-    assert levels[0] == 1
 
 
 def check_nothing_from_elsewhere(page, source):
@@ -197,7 +171,7 @@ def test_pairs_and_mistakes(digits_page):
     for caption, row, picture in zip(captions, [*rows, *unsure], digits_page.all("img"), strict=True):
         loss = -math.log(probabilities[row, labels[row]])
         share = 100 * probabilities[row].max()
-        assert caption == f"predicted{predicted[row]}actual{labels[row]}probability{share:.1f} %loss{loss:.2f}"
+        assert caption == f"answer{predicted[row]}truth{labels[row]}sure{share:.1f} %loss{loss:.2f}"
         assert (decode(picture["attrs"]["src"]) == images[row, :, :, 0]).all()
         assert picture["attrs"]["class"] == "tiny"
 
@@ -275,6 +249,102 @@ def test_contrast(theme):
         assert all(report_style.contrast(*pair) >= 4.5 for pair in levels)
     assert report_style.contrast("#000000", "#ffffff") == pytest.approx(21)
     assert report_style.contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+SIMULATED = {  # Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def lab(colour, kind):
+    """CIE L*a*b* of a colour as a colour-blind reader sees it."""
+    rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(SIMULATED[kind]) @ linear, 0, 1)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ seen
+    x, y, z = np.cbrt(np.maximum(xyz / [0.9505, 1.0, 1.089], 0.008856))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("kind", SIMULATED)
+def test_the_colour_blind_tell_the_colours_apart(kind):
+    def apart(one, other):
+        return np.linalg.norm(lab(one, kind) - lab(other, kind))
+
+    for theme in (report_style.LIGHT, report_style.DARK):
+        assert apart(theme["train"], theme["val"]) > 30
+        for level in (4, 9):  # the faintest shades are told by being on the diagonal or off it
+            assert apart(*(report_style.ramp(theme, which)[level][0] for which in ("right", "wrong"))) > 20
+    lightness = [lab("#" + "".join(f"{int(c):02x}" for c in colour), kind)[0] for colour in report_network.HEAT]
+    assert (np.diff(lightness) > 10).all()
+    if kind == "deutan":
+        assert apart("#a05a2c", "#5a7d2c") < 20  # a control: a brown and a green that are no good
+
+
+def test_ten_thousand_images_are_small_and_quick(tmp_path):
+    """As CIFAR-10; the pictures are noise, which compresses worst. benchmarks/report.py times real runs."""
+    run = make(tmp_path, arrays=seeing(many(10, 10_000, None, size=32)), lines=history(200))
+    before = time.process_time()
+    path = report.write(run)
+    assert time.process_time() - before < 3
+    assert path.stat().st_size < 5_000_000
+
+
+def test_what_was_seen_in_the_network(tmp_path):
+    arrays = seeing(predictions(*digits()))
+    shown = page(make(tmp_path, arrays=arrays))
+    check_structure(shown)
+    gradients = arrays["gradients"]
+    rows = shown.rows("Gradients")
+    assert [row[1] for row in rows[1:]] == [f"block{i}/conv" for i in range(21)]
+    assert [row[2] for row in rows[1:]] == [report_format.number(each) for each in gradients]
+    assert f"The first layer's is {report_format.number(gradients[0] / gradients[-1])} times the last's" in shown.text
+    sheet = next(e for e in shown.all("img", class_="filters"))
+    pixels = decode(sheet["attrs"]["src"])
+    assert pixels.shape == (3 * 4 - 1, 8 * 4 - 1, 4)  # three rows of eight, a pixel apart
+    kernel = arrays["filters"][..., 0, 9]
+    tile = np.rint(127.5 + 127.5 * kernel / np.abs(kernel).max())
+    assert (pixels[4:7, 4:7, 0] == tile).all() and (pixels[3] == 0).all()
+    maps = [e["attrs"]["alt"] for e in shown.all("img") if "evidence" in e["attrs"]["alt"]]
+    assert len(maps) == 24  # of twelve mistakes, for the answer and for the truth
+    row = worst(*digits()[:2])[0]
+    assert maps[0].endswith(f"evidence for {digits()[1][row].argmax()}") and f"{row}:" in maps[0]
+
+
+def test_what_could_not_be_seen_is_said(tmp_path):
+    arrays = {**predictions(*digits()), "unseen": np.array("ValueError: <odd>")}
+    shown = page(make(tmp_path, arrays=arrays))
+    assert "Not all could be looked at. ValueError: <odd>" in shown.text
+
+
+def test_temperature(tmp_path):
+    labels, probabilities, images = digits()
+    arrays = predictions(labels, probabilities, images)
+    shown = page(make(tmp_path, arrays=arrays, metrics={**measured(arrays), "temperature": 0.5}))
+    squared = probabilities.astype("float64") ** 2  # logits divided by a half
+    squared /= squared.sum(1, keepdims=True)
+    loss = -np.log(squared[np.arange(len(labels)), labels]).mean()
+    assert shown.rows("Temperature")[2][1:] == ["0.5", *shown.rows("Temperature")[2][2:3], f"{loss:.3g}"]
+    assert "not sure enough" in shown.text
+    shown = page(make(tmp_path, arrays=arrays, metrics={**measured(arrays), "temperature": None}))
+    assert "No temperature is best" in shown.text
+
+
+def test_long_runs_are_smoothed_and_the_numbers_are_not(tmp_path):
+    lines = history(100)
+    shown = page(make(tmp_path, lines=lines))
+    assert "Thick: the mean over 9 epochs" in shown.text
+    last = lines[-1]
+    assert any(f"validation {last['val_loss']:.3g}." in e["attrs"]["aria-label"] for e in shown.all("svg"))
+    assert len([e for e in shown.all("path") if e["attrs"]["class"].endswith("thin")]) == 4
+
+
+def test_smoothing_keeps_lines_straight_and_gaps_open():
+    assert report_charts.smooth([1.0, 2.0, 3.0, 4.0, 5.0], 2) == [1, 2, 3, 4, 5]
+    assert report_charts.smooth([0.0, 3.0, 0.0], 5) == [0, 1, 0]
+    assert report_charts.smooth([1.0, None, 3.0], 1) == [1, None, 3]
 
 
 @pytest.mark.parametrize(
@@ -397,7 +467,7 @@ def test_labels_that_are_missing_are_left_out(tmp_path):
     captions = [e["text"] for e in shown.all("figcaption") if "li" in e["parents"]]
     assert len({e["attrs"]["title"] for e in shown.all("img")}) == len(arrays["index"]) - 1
     row = arrays["index"][1]
-    assert captions[0].startswith(f"predicted{probabilities[row].argmax()}actual{labels[row]}prob")
+    assert captions[0].startswith(f"answer{probabilities[row].argmax()}truth{labels[row]}sure")
     assert (decode(shown.all("img")[0]["attrs"]["src"]) == images[row, :, :, 0]).all()
 
 

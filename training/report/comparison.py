@@ -67,17 +67,11 @@ def _header(a: Record, b: Record) -> str:
     for label, record in (("A", a), ("B", b)):
         when = text(moment(record.starts[0].get("time", ""))) if record.starts else ""
         link = os.path.relpath(record.directory / "report.html", a.directory)
-        run = f'<a href="{text(link)}">{text(record.directory.resolve().name)}</a>'
+        run = f'<a href="{text(link)}">{text(record.directory.resolve().name)}</a><br>{when}'
         command = f"<code>{text(record.config.get('command') or '–')}</code>"
-        rows.append(
-            [
-                f'<span class="keep"><i class="mark {"full" if label == "A" else "open"}"></i>{label}</span>',
-                run,
-                when,
-                command,
-            ]
-        )
-    runs = scroll("The runs", table("", ["", "run", "started", "the command that repeats it"], rows))
+        mark = f'<i class="mark {"full" if label == "A" else "open"}"></i>{label}'
+        rows.append([f'<span class="keep">{mark}</span>', run, command])
+    runs = scroll("The runs", table("", ["", "run", "the command that repeats it"], rows))
     return (
         f'<p class="kicker">two convcraft runs</p><h1>{text(_named(a, b))} <span class="muted">against</span> '
         f"{text(_named(b, a))}</h1>{tiles}{said}{notes}{runs}"
@@ -117,11 +111,12 @@ def _results(a: Record, b: Record) -> str:
                 rows.append(_row(f"{SPLITS[split]} {MEASURES[key]}", one.get(key), other.get(key), share=share))
     model_a, model_b = (record.config.get("model") or {} for record in (a, b))
     rows.append(_row("parameters", model_a.get("parameters"), model_b.get("parameters"), show=integer))
-    rows.append(_row("multiply-adds an image", model_a.get("multiply_adds"), model_b.get("multiply_adds"), show=large))
+    rows.append(_row("multiply-adds", model_a.get("multiply_adds"), model_b.get("multiply_adds"), show=large))
     rows.append(_row("wall time", a.metrics.get("seconds"), b.metrics.get("seconds"), show=duration))
     head = ["", ">A", ">B", ">A − B"]
     listing = scroll("Results", table("", head, [row for row in rows if row]))
-    return section("results", "Results", listing)
+    said = "<p>Of shares, the difference is in percentage points; × is how many times as much A has.</p>"
+    return section("results", "Results", said, listing)
 
 
 def _row(title: str, one: Any, other: Any, *, share: bool = False, show: Any = number) -> list[str]:
@@ -132,7 +127,7 @@ def _row(title: str, one: Any, other: Any, *, share: bool = False, show: Any = n
     change = "–"
     if is_number(one) and is_number(other):
         if share:
-            change = f"{100 * (one - other):+.2f} points"
+            change = f"{100 * (one - other):+.2f}"
         elif show is number:
             change = ("+" if one > other else "") + number(one - other)
         elif other:

@@ -112,12 +112,13 @@ def classes(a: Record, b: Record) -> str:
         for i in order
         if not np.isnan([one[i, 2], other[i, 2]]).any()
     ]
-    head = ["class", ">images", ">A", ">B", ">A − B, points"]
+    head = ["class", ">images", ">A", ">B", ">A − B"]
     listing = scroll("Each class", table("", head, rows), "tall" if len(rows) > MOST else "")
     better = int((change > 0).sum())
     said = (
         f"<p>The share of each class's images that is recognized (recall): A is ahead in {integer(better)} of "
-        f"{plural(len(names), 'class', 'classes')}, B in {integer(int((change < 0).sum()))}.</p>"
+        f"{plural(len(names), 'class', 'classes')}, B in {integer(int((change < 0).sum()))}. The difference is in "
+        "percentage points.</p>"
     )
     if len(rows) > MOST:
         return section("classes", "Each class", said, listing)
@@ -194,7 +195,7 @@ def pictures(a: Record, b: Record) -> str:
 def _shot(pixels: np.ndarray, row: int, one: Predictions, other: Predictions, names: list[str]) -> str:
     source, tiny = data_uri(pixels)
     number_, actual = integer(one.numbers[row]), names[one.labels[row]]
-    rows = {"actual": f"<strong>{name(actual)}</strong>"}
+    rows = {"truth": f"<strong>{name(actual)}</strong>"}
     for label, found in (("A", one), ("B", other)):
         answer = found.predicted[row]
         rows[label] = f"{name(names[answer])} {percent(float(found.probabilities[row, answer]))}"

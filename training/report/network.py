@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from .charts import BOTTOM, LEFT, WIDTH, Scale, figure, frame, linear_ticks, log_ticks
-from .format import integer, name, number, percent, plural, scroll, section, table, text
+from .format import integer, keep, name, number, percent, plural, scroll, section, table, text
 from .pictures import data_uri
 from .run import Record
 
@@ -116,7 +116,7 @@ def evidence(record: Record) -> str:
         for each in wanted:
             heat = _overlay(found.images[i], (maps[each] - low) / max(high - low, 1e-12))
             shown.append(f'<img src="{heat}" alt="{text(f"Image {number_}: evidence for {names[each]}")}">')
-        share = percent(float(found.probabilities[row, answer]))
+        share = keep(percent(float(found.probabilities[row, answer])))
         truth = f", is {name(names[actual])} (right)" if answer != actual else ", right"
         middle = " (middle)" if answer != actual else ""
         caption = f"image {number_}: answered {name(names[answer])}{middle}, {share}{truth}"

@@ -29,9 +29,9 @@ def _shot(predictions: Predictions, names: list[str], i: int) -> str:
     alt = f"Image {place}: {names[actual]}, predicted {names[answer]}"
     least = "≥ " if predictions.probabilities[row, actual] < LEAST_PROBABILITY else ""
     rows = {
-        "predicted": f"<strong>{name(names[answer])}</strong>",
-        "actual": f"<strong>{name(names[actual])}</strong>",
-        "probability": percent(float(probability)),
+        "answer": f"<strong>{name(names[answer])}</strong>",
+        "truth": f"<strong>{name(names[actual])}</strong>",
+        "sure": percent(float(probability)),
         "loss": f"{least}{loss:.2f}",
     }
     caption = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in rows.items())

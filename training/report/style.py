@@ -99,8 +99,8 @@ code{font:.875em/1.5 ui-monospace,"SF Mono","Cascadia Code",Menlo,Consolas,"Libe
 .kicker+h1+p{margin-top:.4rem}
 nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;padding:0;margin:1.75rem 0 0;
 font-size:.9rem}
-.tiles{display:flex;flex-wrap:wrap;gap:1.5rem 3.25rem;margin:2.25rem 0 2rem}
-.tiles .first{min-width:min(100%,20rem)}
+.tiles{display:flex;flex-wrap:wrap;gap:1.5rem 1.9rem;margin:2.25rem 0 2rem}
+.tiles .first{min-width:min(100%,18rem)}
 .tiles dt{font-size:.875rem;color:var(--muted)}
 .tiles dd{margin:0;font-size:1.5rem;line-height:1.3;font-weight:600;letter-spacing:-.015em;
 font-variant-numeric:tabular-nums}
@@ -183,7 +183,7 @@ text-overflow:ellipsis;white-space:nowrap;display:inline-block;line-height:1.3}
 .matrix .total{text-align:right;padding-left:.6rem}
 _LEVELS_
 .heat{max-width:34rem}
-.shots{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.25rem,1fr));gap:1.5rem 1.25rem;
+.shots{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.5rem,1fr));gap:1.5rem 1.1rem;
 margin:1rem 0 0;
 padding:0;list-style:none}
 .shots img{display:block;width:100%;max-width:10rem;aspect-ratio:1;object-fit:contain;background:var(--panel);
