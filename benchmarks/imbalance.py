@@ -1,12 +1,12 @@
 """What balancing helps where classes are of unequal size: the embedded digits, five of ten classes made small.
 
-    python benchmarks/imbalance.py [--seeds 8] [--only KIND]    trains, and adds rows that are missing
+    python benchmarks/imbalance.py [--seeds 6] [--only KIND]    trains, and adds rows that are missing
     python benchmarks/imbalance.py --draw                       writes the table and the picture of docs/imbalance.md
 
 Each training takes the same number of steps, on images of 16x16 that are moved by up to a pixel, by the same small
-network, Adam and a rate that falls along a cosine. The 360 test images are of classes of equal size; the seed chooses
-which classes are small, which of their images stay, the first weights and the order. The rows are in
-benchmarks/results/imbalance.csv.
+network, Adam and a rate that falls along a cosine; where the kind says "rate anew", in each stage. The 360 test images
+are of classes of equal size; the seed chooses which classes are small, which of their images stay, the first weights
+and the order. The rows are in benchmarks/results/imbalance.csv.
 """
 
 import argparse
@@ -34,6 +34,8 @@ STAGES = {
     "two_stage balanced, all": ("balanced", "all"),
     "two_stage head, tail": ("head", "tail"),
 }
+ANEW = ", rate anew"
+STAGES |= {f"{kind}{ANEW}": STAGES[kind] for kind in ("two_stage all, balanced", "two_stage head, tail")}
 KINDS = ("none", "oversample", "crops", "undersample", "batches", "weights", *STAGES)
 
 
@@ -77,14 +79,22 @@ def moved(images, seeds):
     )
 
 
+def falling(step, ends):
+    """A rate that falls along a cosine to each of the ends."""
+    begin = 0
+    for end in ends:
+        if step < end:
+            return RATE * (1 + np.cos(np.pi * (step - begin) / (end - begin))) / 2
+        begin = end
+
+
 class Trainer:
     """One network for all trainings, which is begun anew each time: it is compiled once."""
 
     def __init__(self):
         self.model = network()
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        rate = keras.optimizers.schedules.CosineDecay(RATE, STEPS)
-        self.model.compile(keras.optimizers.Adam(rate), loss, jit_compile=False)
+        self.model.compile(keras.optimizers.Adam(RATE), loss, jit_compile=False)
         self.model.optimizer.build(self.model.trainable_variables)
         self.slots = [(variable, np.zeros(variable.shape)) for variable in self.model.optimizer.variables]
 
@@ -93,8 +103,12 @@ class Trainer:
         began = time.perf_counter()
         data, small = imbalanced(ratio, seed)
         weights = training.class_weights(data) if kind == "weights" else {}
+        ends = [STEPS]
         if kind in STAGES:
-            data = training.two_stage(data, round(SWITCH * STEPS / data.feed("train").steps), *STAGES[kind])
+            length = data.feed("train").steps
+            switch = round(SWITCH * STEPS / length)
+            data = training.two_stage(data, switch, *STAGES[kind])
+            ends = [switch * length, STEPS] if kind.endswith(ANEW) else ends
         elif kind not in ("none", "weights"):
             data = training.balance(data, kind)
         keras.utils.set_random_seed(seed)
@@ -105,6 +119,7 @@ class Trainer:
         while step < STEPS:
             for x, y in feed.numpy(step // feed.steps):
                 w = np.array([weights.get(int(label), 1.0) for label in y], "float32")
+                self.model.optimizer.learning_rate = falling(step, ends)
                 self.model.train_on_batch(x, y, w)
                 step += 1
                 if step == STEPS:
@@ -120,7 +135,7 @@ class Trainer:
 def main():
     """Trains what is missing; writes table and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=8, help="trainings of each kind")
+    parser.add_argument("--seeds", type=int, default=6, help="trainings of each kind")
     parser.add_argument("--only", default="", help="kinds whose name contains this")
     parser.add_argument("--draw", action="store_true", help="only write table and picture")
     options = parser.parse_args()

@@ -146,9 +146,8 @@ def suspicious_labels(
         >>> noisy = training.inject_label_noise(clean, 0.05)
         >>> sure = {"train": np.eye(10)[clean.sources["train"].labels] * 0.9 + 0.01}  # of a classifier that is right
         >>> found = suspicious_labels(noisy, probabilities=sure)
-        >>> wrong = (noisy.sources["train"].labels != clean.sources["train"].labels).sum()
-        >>> len(found.rows) == wrong, round(found.share, 2)
-        (True, 0.05)
+        >>> int((noisy.sources["train"].labels != clean.sources["train"].labels).sum()), len(found.rows)
+        (65, 65)
 
     Reference:
         Northcutt, Jiang, Chuang 2021, arXiv 1911.00068.
