@@ -123,9 +123,9 @@ def evidence(record: Record) -> str:
         items.append(f'<li><figure><div class="triple">{"".join(shown)}</div><figcaption>{caption}</figcaption>')
         items[-1] += "</figure></li>"
     said = (
-        '<p>Class activation maps: where in an image the evidence for a class lies, from <i class="scale"></i> least '
-        "to most, on one scale for both maps of an image. Of a mistake, the middle shows what speaks for the answer, "
-        "the right what speaks for the truth.</p>"
+        "<p>Class activation maps: where in an image the evidence for a class lies, from least "
+        '<i class="scale"></i> to most, on one scale for both maps of an image. Of a mistake, the middle shows what '
+        "speaks for the answer, the right what speaks for the truth.</p>"
     )
     return section("evidence", "Where the evidence lies", said, f'<ul class="scenes">{"".join(items)}</ul>')
 

@@ -189,9 +189,9 @@ padding:0;list-style:none}
 .shots img{display:block;width:100%;max-width:10rem;aspect-ratio:1;object-fit:contain;background:var(--panel);
 border-radius:.25rem}
 .shots img.tiny{image-rendering:pixelated}
-.shots figcaption{font-size:.8125rem;line-height:1.5;margin-top:.5rem;max-width:10rem;
+.shots figcaption{font-size:.78rem;line-height:1.5;margin-top:.5rem;max-width:10rem;
 font-variant-numeric:tabular-nums}
-.shots dl{display:grid;grid-template-columns:auto 1fr;gap:0 .6rem;margin:0}
+.shots dl{display:grid;grid-template-columns:auto 1fr;gap:0 .4rem;margin:0}
 .shots dd{margin:0;color:var(--ink);min-width:0;max-height:4.5em;overflow:hidden}
 .scenes{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,17rem),1fr));gap:1.25rem 2rem;
 margin:1rem 0 0;padding:0;list-style:none}
