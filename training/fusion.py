@@ -46,6 +46,7 @@ def fit_weights(members: Sequence[keras.Model], data: Data, *, mirrors: bool = F
     Reference:
         van der Laan, Polley, Hubbard 2007, "Super Learner", of which these are the convex weights.
     """
+    _require(data, "val")
     shares, labels = predictions(members, data, "val", mirrors)
     return convex_weights(shares, labels)
 
@@ -78,6 +79,7 @@ def stack(members: Sequence[keras.Model], data: Data, *, name: str = "stack") ->
     Reference:
         Wolpert 1992, "Stacked Generalization".
     """
+    _require(data, "val")
     shares, labels = predictions(members, data, "val")
     missing = sorted(set(range(len(data.class_names))) - set(labels.tolist()))
     if missing:
@@ -157,7 +159,6 @@ def predictions(
     """What members answer to a split: probabilities, float32 (members, n, classes), and labels, int32 (n,)."""
     members = list(members)
     ensembles.check(members)
-    _require(data, split)
     images = keras.Input(ensembles.image_shape(members), name="images")
     shares = [ensembles.probabilities(each, images, f"member{n}", mirrors) for n, each in enumerate(members, 1)]
     # a list of one output would come back as no list
