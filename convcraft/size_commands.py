@@ -123,6 +123,6 @@ def grow_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--epochs", type=int, default=15, help="of each training (%(default)s)")
     command.add_argument("--learning-rate", type=float, default=2e-3, help="Adam's (%(default)s)")
     command.add_argument("--level", type=float, default=0.05, help="chance below which a gain counts (%(default)s)")
-    command.add_argument("--patience", type=int, default=2, help="rounds without a better model (%(default)s)")
+    command.add_argument("--patience", type=int, default=2, help="rounds that beat nothing (%(default)s)")
     command.add_argument("--most", type=int, default=12, help="trainings (%(default)s)")
     command.add_argument("--seed", type=int, default=0, help="of weights, order and validation split (%(default)s)")

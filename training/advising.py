@@ -19,7 +19,7 @@ from .data import load
 from .tuning.options import median_side
 
 TABLES = pathlib.Path(__file__).parent / "tables"  # by benchmarks/advice.py
-ALIKE = 2.0  # measurements count for images, and numbers of images, up to twice as large or half as large
+ALIKE = 2.0  # measurements count for images up to twice as large or half as large, and up to twice as many
 SMALL, LARGE = 48, 96  # sides: nets made for 32 pixels suit images below LARGE, those made for 224 images above SMALL
 BUDGETS = ("parameters", "multiply_adds", "memory", "step_seconds")
 
@@ -148,11 +148,12 @@ def advise(
 ) -> Advice:
     """Ranks the models of the zoo for a task and a budget, by what was measured, and says why.
 
-    First come models whose accuracy was measured on comparable data: images, and numbers of them, up to twice as large
-    or half as large. For so few images as fine-tuning was measured on, these are the fine-tuned ones. The better come
-    first; with `accuracy`, of those that reached it the cheapest. Then models whose authors, or others, have published
-    an accuracy on such images; then the rest, the cheapest first. Nothing is guessed: where nothing was measured, the
-    answer says so. An accuracy on one set is a hint for another, not a promise.
+    First come models whose accuracy was measured on comparable data: images up to twice as large or half as large.
+    Where there are no more images of a class than twice those that fine-tuning was measured on, these are the
+    fine-tuned ones, and behind them those trained from new weights. The better come first; with `accuracy`, of those
+    that reached it the cheapest. Then models whose authors, or others, have published an accuracy on such images; then
+    the rest, the cheapest first. Nothing is guessed: where nothing was measured, the answer says so. An accuracy on one
+    set is a hint for another, not a promise.
 
     Args:
         image_size: side in pixels.

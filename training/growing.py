@@ -20,7 +20,7 @@ from .data import Data
 from .restoring import same_draws
 from .runs import save_model
 
-FIRST = (1, 0.125)  # depth and width of the smallest plain_cnn: 4 filters in its first stage
+FIRST = (1, 0.25)  # depth and width of the smallest plain_cnn: 8 filters in its first stage
 Build = Callable[[int], keras.Model | None]
 
 
@@ -97,8 +97,9 @@ def grow(
     """Trains larger and larger models while validation improves, and keeps the smallest that no larger one beats.
 
     It begins with a linear model (softmax of the pixels). Then come plain networks, `plain_cnn` with batch
-    normalization: first one of depth 1 and an eighth of the width; from each size a deeper one and one of twice the
-    width, of which the better is gone on from.
+    normalization: first one of depth 1 and a quarter of the width; from each size a deeper one and one of twice the
+    width, of which the better is gone on from. It ends after `patience` rounds that beat neither the kept model nor the
+    round before: the smallest networks may do worse than the linear model, and those after them better.
 
     A larger model is better if it beats the kept one in an exact McNemar test on the same validation images: of those
     that only one of the two gets right, so many are the larger one's that by tossing a coin this happens with a chance
@@ -112,7 +113,7 @@ def grow(
         epochs: of each training.
         learning_rate: Adam's, which falls along a cosine; of models that `build` has compiled their own holds.
         level: see above.
-        patience: rounds in a row without a better model, after which it ends.
+        patience: rounds in a row that beat nothing, after which it ends.
         most: trainings.
         seed: of the first weights.
         directory: where models and results are kept, so that a search that was broken off goes on; in the end it has
@@ -157,7 +158,7 @@ def grow(
     kept = search.tried(place)
     if kept is None:
         raise ValueError("grow: expected build(0) to return a model, received None.")
-    failed, steps = 0, [kept]
+    before, failed, steps = kept, 0, [kept]
     while failed < patience and len(steps) < most:
         sizes = search.after(place)[: most - len(steps)]
         found = [(step, size) for size in sizes if (step := search.tried(size)) is not None]
@@ -167,9 +168,11 @@ def grow(
         for step, _ in found:
             step.chance, step.kept = chance(step.right, kept.right), False
         best, place = max(found, key=lambda pair: (pair[0].right.sum(), -pair[0].parameters))
-        failed += 1
-        if chance(best.right, kept.right) < level:
-            kept, best.kept, failed = best, True, 0
+        better = chance(best.right, kept.right) < level
+        failed = 0 if better or chance(best.right, before.right) < level else failed + 1
+        before = best
+        if better:
+            kept, best.kept = best, True
         search.forget(steps, kept)
     return Grown(search.finish(steps, kept), kept, steps, level)
 

@@ -20,9 +20,9 @@ def measured_rows():
 
 def test_costs_are_those_of_the_models():
     """By building them: of the table's sizes and of others, colour and grey, any number of classes."""
-    for size, classes, channels, batch in [(32, 7, 3, 32), (40, 7, 3, 8), (64, 3, 1, 32)]:
-        advice = training.advise(size, classes, 300, channels=channels, parameters=1.5e6, batch_size=batch, most=3)
-        assert len(advice) == 3
+    for size, classes, channels, batch in [(32, 7, 3, 32), (40, 7, 1, 8)]:
+        advice = training.advise(size, classes, 300, channels=channels, parameters=1e6, batch_size=batch, most=2)
+        assert len(advice) == 2
         for row in advice:
             shape = (size, size, channels)
             if row.recipe:
@@ -96,7 +96,7 @@ def test_few_photographs_are_for_fine_tuning():
     assert advice[0].model == best["model"] and advice[0].measured.accuracy == float(best["accuracy"])
     assert advice.start.startswith("Start from pretrained weights")
     many = training.advise(128, 2, 100_000)
-    assert many[0].measured is None and "not measured" in many.start
+    assert not many[0].measured.weights and "not measured" in many.start
 
 
 def test_nothing_is_said_of_what_was_not_measured():
@@ -125,7 +125,6 @@ def test_steps_are_measured_where_they_are_asked_for(monkeypatch):
         ({"accuracy": 90}, "as 0.9"),
         ({"most": 0}, "most"),
         ({"parameters": 1000}, "takes .* times as much.*fit_width"),
-        ({"image_size": 1}, "too small"),
     ],
 )
 def test_what_is_refused(options, message):

@@ -33,7 +33,7 @@ def planted(kind, images=600, size=8):
 def test_a_linear_model_where_it_suffices():
     found = training.grow(planted("linear"), epochs=4, learning_rate=0.03, patience=1)
     assert found.chosen.name == "linear" and found.model.name == "linear" and found.chosen.accuracy > 0.99
-    assert [step.name for step in found.steps] == ["linear", "depth 1, width 0.125"]
+    assert [step.name for step in found.steps] == ["linear", "depth 1, width 0.25"]
     assert [step.kept for step in found.steps] == [True, False]
     assert found.model.count_params() == 8 * 8 * 2 + 2 == found.chosen.parameters
 
@@ -103,6 +103,8 @@ def told(monkeypatch):
         ([20, 24, 24, 40], {"level": 0.1}, 3, 4),  # 40 of 40: better than 24 by 16
         ([20, 25, 30, 35], {"most": 2}, 1, 2),
         ([30, 20, 10, 40], {}, 0, 3),
+        ([30, 10, 20, 40], {}, 3, 4),  # it climbs, below the kept one
+        ([30, 10, 20, 20, 20, 40], {}, 0, 5),
         ([20], {}, 0, 1),
     ],
 )
@@ -156,7 +158,7 @@ def test_random_state_is_as_it_was():
 
 def test_small_images_get_fewer_stages():
     search = growing._Search(planted("linear", 40, size=8), None, {"seed": 0}, None, False)
-    assert search.after(None) == [(1, 0.125)] and search.after((2, 0.5)) == [(3, 0.5), (2, 1.0)]
+    assert search.after(None) == [(1, 0.25)] and search.after((2, 0.5)) == [(3, 0.5), (2, 1.0)]
     net = search._model((2, 0.25))
     assert zoo.cost(net).stride == (2, 2) and net.output_shape == (None, 2)
 
