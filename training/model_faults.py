@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from convcraft.layers.base import to_numpy
 from convcraft.zoo.graphs import is_model
 
 from . import distribute
@@ -20,6 +21,7 @@ ALIKE = 100.0  # times the variance that batch normalization knows
 START = 3.0  # times the loss of guessing
 BURST = 2.0  # times the first loss, or that of guessing
 MOVED = 0.1  # relative fall of a loss that is on its way
+ENOUGH = 32  # images to call a unit dead by
 SAME = 1e-4  # relative difference of units that are the same
 
 FATAL = ("everything is frozen", "logits taken for probabilities", "all units alike")
@@ -35,24 +37,24 @@ def frozen(model: keras.Model) -> Finding | None:
     )
 
 
-def probabilities(model: keras.Model, answers: np.ndarray, kind: str) -> Finding | None:
+def probabilities(model: keras.Model, given: np.ndarray, kind: str) -> Finding | None:
     """Softmax before a loss that takes logits, or none before a loss that takes probabilities.
 
     Args:
         model: compiled.
-        answers: of some images, classes last.
+        given: its answers to some images, classes last.
         kind: of its crossentropy.
     """
     from .heads import _last_activation
 
     logits = from_logits(model.loss)
-    within = bool(np.isfinite(answers).all() and answers.min() >= 0 and answers.max() <= 1 + 1e-3)
-    if answers.shape[-1] > 1 and kind != "binary":
-        sums = answers.sum(axis=-1, dtype="float64")
+    within = bool(np.isfinite(given).all() and given.min() >= 0 and given.max() <= 1 + 1e-3)
+    if given.shape[-1] > 1 and kind != "binary":
+        sums = given.sum(axis=-1, dtype="float64")
         shares, found = within and bool(np.abs(sums - 1).max() < 1e-2), f"sum to {sums.min():.3g} to {sums.max():.3g}"
     else:
         bent = _last_activation(model) in ("sigmoid", "softmax") if getattr(model, "inputs", None) else False
-        shares, found = (within and bent) if logits else within, f"are {answers.min():.3g} to {answers.max():.3g}"
+        shares, found = (within and bent) if logits else within, f"are {given.min():.3g} to {given.max():.3g}"
     if logits and shares:
         said = f"the loss takes logits (from_logits=True), and answers {found}: they are probabilities already"
         return Finding("softmax twice", said, "Take out the last softmax or sigmoid, or say from_logits=False")
@@ -144,10 +146,10 @@ def dead(model: keras.Model, images: np.ndarray) -> Finding | None:
     from . import monitor
 
     looking = monitor._activations(model)
-    if looking is None:
+    if looking is None or len(images) < ENOUGH:
         return None
     shares = {}
-    for name, values in distribute.answers(looking, images).items():
+    for name, values in answers(looking, images).items():
         if monitor._kind(model.get_layer(name)) == "relu":
             shares[name] = float((values == 0).reshape(-1, values.shape[-1]).all(axis=0).mean())
     worst = max(shares, key=lambda name: shares[name], default="")
@@ -196,7 +198,7 @@ def rate(trial: Trial, history: Mapping[str, list[float]], steps: int, guessing:
         return None  # on its way
     own = f"at the rate of {trial.rate:.2g} the loss went from {first:.3g} "
     own += f"{'by way of ' + format(np.nanmax(losses), '.3g') + ' ' if burst else ''}to {last:.3g}"
-    for factor in (0.1, 0.01, 0.001) if burst else (10, 100, 0.1, 1000, 0.01):
+    for factor in (0.1, 0.01, 0.001) if burst else (100, 1000, 10, 0.1, 0.01):
         other = trial.learn(trial.rate * factor, steps)
         if learned(other):
             said = f"{told(other, len(trial.x))}, at a rate of {trial.rate * factor:.2g}; {own}"
@@ -221,13 +223,20 @@ def entering(
         if not isinstance(layer.input, keras.KerasTensor):
             return None
         same = layer.input is model.inputs[0]
-        shown: Any = images if same else distribute.answers(keras.Model(model.inputs, layer.input), images)
+        shown: Any = images if same else answers(keras.Model(model.inputs, layer.input), images)
         if not nested:
             return layer, np.asarray(shown, "float32")
         found = entering(layer, shown, wanted)
         if found is not None:
             return found
     return None
+
+
+def answers(model: keras.Model, images: Any) -> Any:
+    """What a model answers, in NumPy; without building a function for it, which takes longer than one use of it."""
+    if keras.backend.backend() == "jax" or distribute.strategy_of(model) is not None:
+        return distribute.answers(model, images)
+    return keras.tree.map_structure(to_numpy, model(keras.ops.convert_to_tensor(images), training=False))
 
 
 def _same(kernel: np.ndarray) -> bool:

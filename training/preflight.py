@@ -17,8 +17,10 @@ from .samples import Samples, sampled
 from .symptoms import Finding
 
 FEW = 16  # images to learn by heart
-LOOKED = 64  # images that the network is shown
+LOOKED = 64  # images that the network is shown, fewer where they are large
+PIXELS = 2**18  # of them together
 WORK = 2e11  # multiply-adds to learn them that a run without a GPU spends on it; a second or a few
+SHORT = 200  # steps
 LAYERS = 150  # beyond, building the step takes longer than doing it
 
 # a finding, and what is only its consequence
@@ -81,18 +83,18 @@ def check(
         return _checked(model, samples, 0 if isinstance(data, Data) else batch_size, STEPS if steps is None else steps)
 
 
-def before(model: keras.Model, data: Data, brief: bool = False) -> Check:
-    """The check of a run, before it trains: nothing that takes long.
+def before(model: keras.Model, data: Data, training: int) -> Check:
+    """The check of a run, before it trains: nothing that takes long, beside the run or by itself.
 
     Args:
         model: of the run.
         data: of the run.
-        brief: whether to leave out learning by heart.
+        training: steps of the run; of a short one, learning by heart is left out.
 
     Raises:
         ValueError: for what is certain to fail.
     """
-    steps: int | None = 0 if brief or _long(model, data) else None
+    steps: int | None = 0 if training < SHORT or _long(model, data) else None
     done = check(model, data, steps=steps)
     if done.fatal:
         first = next(finding for finding in done.findings if finding.name in done.fatal)
@@ -103,9 +105,7 @@ def before(model: keras.Model, data: Data, brief: bool = False) -> Check:
 def _checked(model: keras.Model, samples: Samples, batch_size: int, steps: int) -> Check:
     """All that applies."""
     unknown: list[str] = []
-    outputs = (
-        model.output_shape if getattr(model, "inputs", None) else model.compute_output_shape(samples.train[0].shape)
-    )
+    outputs = _output_shape(model, samples)
     single = isinstance(outputs, tuple) and not isinstance(model.loss, list | tuple | dict)
     kind = crossentropy(model.loss) if single else None
     ignore = getattr(model.loss, "ignore", getattr(model.loss, "ignore_class", None))
@@ -138,6 +138,14 @@ def _checked(model: keras.Model, samples: Samples, batch_size: int, steps: int) 
     return Check(not findings, reason, history, findings, certain, unknown)
 
 
+def _output_shape(model: keras.Model, samples: Samples) -> Any:
+    """With the batch first; a structure of shapes where there are several answers."""
+    if getattr(model, "inputs", None):
+        return model.output_shape
+    given = model_faults.answers(model, samples.train[0][:2])
+    return given.shape if isinstance(given, np.ndarray) else [given]
+
+
 def _labels(samples, classes, kind, ignore, per_pixel, unknown) -> list[Finding | None]:
     """What is wrong with labels."""
     wrong = data_faults.labels_fit(samples, classes, kind, per_pixel)
@@ -164,10 +172,12 @@ def _labels(samples, classes, kind, ignore, per_pixel, unknown) -> list[Finding 
 
 def _network(model, samples, kind, classes, steps, unknown) -> tuple[list[Finding | None], dict[str, list[float]]]:
     """What is wrong with the network; and the history of learning by heart."""
-    images, graph = samples.train[0][:LOOKED], bool(getattr(model, "inputs", None))
+    x, y = samples.train
+    images = x[: max(8, min(LOOKED, PIXELS // int(np.prod(x.shape[1:3]))))]
+    graph = bool(getattr(model, "inputs", None))
     found = [model_faults.frozen(model)]
     if kind:
-        found.append(model_faults.probabilities(model, np.asarray(distribute.answers(model, images)), kind))
+        found.append(model_faults.probabilities(model, np.asarray(model_faults.answers(model, images)), kind))
     if graph and len(model.inputs) == 1:
         if images.ndim == 4:
             found.append(model_faults.left_out(requirements.sized(model, images.shape[1:])))
@@ -178,7 +188,6 @@ def _network(model, samples, kind, classes, steps, unknown) -> tuple[list[Findin
         if not steps:
             unknown.append("whether a few images are learned by heart, which takes a while")
         return found, {}
-    x, y = samples.train
     trial = Trial(model, *few(x, y, FEW))
     history = trial.learn(trial.rate, steps)
     after = trial.after

@@ -229,7 +229,7 @@ class Run:
         if not self.config.check or self.checks is not None:
             return
         with self.scope():
-            found = preflight.before(model, data, brief=self.config.smoke).findings
+            found = preflight.before(model, data, 0 if self.config.smoke else self.steps(data)).findings
         self.checks = [str(finding) for finding in found]
         if self.chief:
             print("\n".join(f"Check: {line}" for line in self.checks or ["nothing wrong was found."]), flush=True)

@@ -251,8 +251,8 @@ class Config(training.Common):
 
 def data(config):
     rng = np.random.default_rng(0)
-    y = np.arange(360) % 3
-    x = rng.uniform(0, 60, (360, 8, 8, 1)) + 80 * y[:, None, None, None]
+    y = np.arange(600) % 3
+    x = rng.uniform(0, 60, (600, 8, 8, 1)) + 80 * y[:, None, None, None]
     y = rng.permutation(y) if config.shift else y
     return training.data.load((x.astype("uint8"), y), batch_size=32)
 
