@@ -81,12 +81,12 @@ def costs() -> Iterator[dict]:
             {"model": name, "recipe": "", "options": ""},
             lambda shape, classes, name=name, design=design: zoo.create(name, classes, shape, design=design),
         )
-    from convcraft.training import advising
+    from convcraft.training import known
 
     for row in recipes():
         keys = {key: row[key] for key in ("model", "recipe", "options")}
         yield from counted(
-            keys, lambda shape, classes, row=row: advising.recipe_model(row["recipe"], row["options"], shape, classes)
+            keys, lambda shape, classes, row=row: known.recipe_model(row["recipe"], row["options"], shape, classes)
         )
 
 

@@ -1,60 +1,19 @@
 """Which model? Those of the zoo that fit images and budget, best first, by what was measured of them."""
 
-import csv
-import functools
 import math
-import pathlib
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
-
-import keras
 
 from convcraft import zoo
 
-from . import sizing
+from . import known, sizing
 from .data import load
+from .known import Candidate, Measured, Task
 from .tuning.options import median_side
 
-TABLES = pathlib.Path(__file__).parent / "tables"  # by benchmarks/advice.py
-ALIKE = 2.0  # measurements count for images up to twice as large or half as large, and up to twice as many
 SMALL, LARGE = 48, 96  # sides: nets made for 32 pixels suit images below LARGE, those made for 224 images above SMALL
 BUDGETS = ("parameters", "multiply_adds", "memory", "step_seconds")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """An accuracy that was measured, as benchmarks/results has it.
-
-    Attributes:
-        data: the name of the set.
-        accuracy: share of the test images.
-        low, high: its 95 % interval.
-        image_size: side in pixels.
-        classes: of the set.
-        images_per_class: to train on.
-        policy: "recipe" for training from new weights; "scratch", "linear", "auto", …: of `fine_tune`.
-        weights: that were fine-tuned; "" for none.
-    """
-
-    data: str
-    accuracy: float
-    low: float
-    high: float
-    image_size: int
-    classes: int
-    images_per_class: int
-    policy: str
-    weights: str
-
-    def __str__(self) -> str:
-        """With the conditions, which another task has not."""
-        return (
-            f"{100 * self.accuracy:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f}) on {self.data}, "
-            f"{self.classes} classes, {self.images_per_class:,} images of each, {self.image_size} pixels across"
-        )
 
 
 @dataclass(frozen=True)
@@ -186,8 +145,8 @@ def advise(
     budgets = dict(zip(BUDGETS, (parameters, multiply_adds, memory, step_seconds), strict=True))
     wanted = {name: float(value) for name, value in budgets.items() if value is not None}
     _check(image_size, classes, images_per_class, channels, batch_size, most, wanted, accuracy)
-    task = _Task(image_size, classes, images_per_class, channels, batch_size, accuracy)
-    ranked = sorted((_judged(each, task) for each in _candidates()), key=lambda pair: pair[0])
+    task = Task(image_size, classes, images_per_class, channels, batch_size, accuracy)
+    ranked = sorted((_judged(each, task) for each in known.candidates()), key=lambda pair: pair[0])
     rows: list[Advised] = []
     beyond: list[tuple[float, str]] = []
     for _, candidate, measured, reason in ranked:
@@ -220,157 +179,24 @@ def advise(
     return Advice(rows, _start(task), _notes(task, beyond))
 
 
-@dataclass(frozen=True)
-class _Task:
-    size: int
-    classes: int
-    images: float
-    channels: int
-    batch_size: int
-    accuracy: float | None
-
-    def like(self, row: Measured, channels: int) -> bool:
-        """Whether what was measured says something of this task."""
-        alike = abs(math.log(self.size / row.image_size)) <= math.log(ALIKE) + 1e-9
-        return alike and (channels == 1) == (self.channels == 1)
-
-    def few(self, row: Measured) -> bool:
-        """Whether the task has no more than comparable numbers of images."""
-        return self.images <= ALIKE * row.images_per_class
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A model of the zoo, or the network of a recipe, and its costs by image size."""
-
-    model: str
-    recipe: str
-    options: str
-    made_for: int
-    published: str | None
-    stride: float
-    rows: tuple[dict[str, float], ...]
-
-    def spent(self, task: _Task) -> dict[str, float]:
-        """What it takes: exact for the sizes of the table and three channels, else near it."""
-        row = min(self.rows, key=lambda row: abs(math.log(row["size"] / task.size)))
-        area = (task.size / row["size"]) ** 2
-        found = {
-            name: row[name] * (1 if name == "parameters" else area) + row[f"{name}_per_class"] * task.classes
-            for name in ("parameters", "multiply_adds", "activation_bytes")
-        }
-        return found | {
-            "memory": sizing.training_memory(found["parameters"], found["activation_bytes"], task.batch_size)
-        }
-
-    def exact(self, task: _Task) -> bool:
-        """Whether the table has these images."""
-        return task.channels == 3 and task.size in [row["size"] for row in self.rows]
-
-    def build(self, task: _Task) -> keras.Model:
-        """The network; its weights are zeros where that is quicker to make."""
-        shape = (task.size, task.size, task.channels)
-        if self.recipe:
-            return recipe_model(self.recipe, self.options, shape, task.classes)
-        knobs = {"conv_init", "dense_init"} & set(zoo.info(self.model).knobs)
-        return zoo.create(self.model, task.classes, shape, design=zoo.Design(**dict.fromkeys(knobs, "zeros")))
-
-
-def recipe_model(recipe: str, options: str, shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """The network that a recipe builds for images of a shape.
-
-    Args:
-        recipe: its name.
-        options: as on the command line.
-        shape: (height, width, channels).
-        classes: their number.
-    """
-    from convcraft.options import recipe_options
-
-    from . import loop
-
-    module = loop.load_recipe(recipe)
-    config = recipe_options(module.Config, shlex.split(options), prog=recipe)
-    names = [str(number) for number in range(classes)]
-    return module.model(config, SimpleNamespace(class_names=names, image_shape=shape))
-
-
-def _read(name: str) -> list[dict[str, str]]:
-    with (TABLES / name).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-@functools.cache
-def _candidates() -> tuple[_Candidate, ...]:
-    groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
-    for row in _read("costs.csv"):
-        groups.setdefault((row["model"], row["recipe"], row["options"]), []).append(row)
-    words = ("model", "recipe", "options", "published")
-    return tuple(
-        _Candidate(
-            *key,
-            made_for=int(rows[0]["made_for"]),
-            published=rows[0]["published"] or None,
-            stride=float(rows[0]["stride"]),
-            rows=tuple({name: float(value) for name, value in row.items() if name not in words} for row in rows),
-        )
-        for key, rows in groups.items()
-    )
-
-
-@functools.cache
-def _measurements() -> tuple[tuple[str, str, int, Measured], ...]:
-    """(model, recipe and options, channels, what was measured)."""
-    numbers = {"accuracy": float, "low": float, "high": float, "image_size": int, "classes": int}
-    numbers |= {"images_per_class": int}
-    found = []
-    for row in _read("measured.csv"):
-        fields: dict[str, Any] = {name: kind(row[name]) for name, kind in numbers.items()}
-        measured = Measured(data=row["data"], policy=row["policy"], weights=row["weights"], **fields)
-        found.append((row["model"], f"{row['recipe']} {row['options']}".strip(), int(row["channels"]), measured))
-    return tuple(found)
-
-
-def _tuned(task: _Task) -> list[tuple[str, Measured]]:
-    """Fine-tuning on comparable data; of several sets that on which most was measured, whose rows compare."""
-    found = [
-        (model, row)
-        for model, _, channels, row in _measurements()
-        if row.policy != "recipe" and task.like(row, channels) and task.few(row)
-    ]
-    sets = [row.data for _, row in found]
-    most = max(sets, key=sets.count, default="")
-    return [(model, row) for model, row in found if row.data == most]
-
-
-def _trained(task: _Task) -> dict[str, Measured]:
-    """Recipe and options to the accuracy from new weights, on the set whose images and classes are most alike."""
-    found = {
-        recipe: row
-        for _, recipe, channels, row in _measurements()
-        if row.policy == "recipe" and task.like(row, channels)
-    }
-    near = min(
-        found.values(),
-        key=lambda row: (abs(math.log(row.image_size / task.size)), abs(math.log(row.classes / task.classes))),
-        default=None,
-    )
-    return {recipe: row for recipe, row in found.items() if near and row.data == near.data}
-
-
-def _judged(candidate: _Candidate, task: _Task) -> tuple[tuple, _Candidate, Measured | None, str]:
+def _judged(candidate: Candidate, task: Task) -> tuple[tuple, Candidate, Measured | None, str]:
     """(where it ranks, itself, what was measured of it, why)."""
     cost = candidate.spent(task)["multiply_adds"]
-    fine = [row for model, row in _tuned(task) if model == candidate.model and row.weights]
+    fine = [row for model, row in known.tuned(task) if model == candidate.model and row.weights]
     if fine and not candidate.recipe:
         best = max(fine, key=lambda row: row.accuracy)
         place = (0, *_by(task, best.accuracy, cost))
         return place, candidate, best, f"Fine-tuned from {best.weights} ({best.policy}) it reached {best}."
-    best = _trained(task).get(f"{candidate.recipe} {candidate.options}".strip())
-    if best:
-        reached = task.accuracy is None or best.accuracy >= task.accuracy
+    trained = known.trained(task).get(f"{candidate.recipe} {candidate.options}".strip())
+    if trained:
+        reached = task.accuracy is None or trained.accuracy >= task.accuracy
         said = "" if reached else f", short of the {100 * (task.accuracy or 0):g} % that are wanted"
-        return ((1 if reached else 3), *_by(task, best.accuracy, cost)), candidate, best, f"It reached {best}{said}."
+        return (
+            ((1 if reached else 3), *_by(task, trained.accuracy, cost)),
+            candidate,
+            trained,
+            f"It reached {trained}{said}.",
+        )
     if candidate.recipe:  # measured on other images: nothing to prefer it for
         return (9, 0.0, cost), candidate, None, ""
     suits = task.size < LARGE if candidate.made_for <= 64 else task.size > SMALL
@@ -391,7 +217,7 @@ def _judged(candidate: _Candidate, task: _Task) -> tuple[tuple, _Candidate, Meas
     return (6, 0.0, cost), candidate, None, why
 
 
-def _by(task: _Task, share: float, cost: float) -> tuple[float, float]:
+def _by(task: Task, share: float, cost: float) -> tuple[float, float]:
     """The better first; of those that reach what is wanted, the cheaper."""
     if task.accuracy is not None and share >= task.accuracy:
         return -1.0, cost
@@ -407,7 +233,7 @@ def _share(published: str | None) -> float | None:
     return 1 - value if words[0] == "error" else value
 
 
-def _row(candidate: _Candidate, task: _Task, measured: Measured | None, reason: str, timed: bool) -> Advised:
+def _row(candidate: Candidate, task: Task, measured: Measured | None, reason: str, timed: bool) -> Advised:
     spent, seconds = candidate.spent(task), None
     if timed or not candidate.exact(task):
         model = candidate.build(task)
@@ -422,8 +248,10 @@ def _row(candidate: _Candidate, task: _Task, measured: Measured | None, reason: 
     elif measured:
         command = f"convcraft fine-tune {candidate.model}:{measured.weights} DATA --policy {measured.policy}"
     return Advised(
-        candidate.model,
-        *(round(spent[name]) for name in ("parameters", "multiply_adds", "memory")),
+        model=candidate.model,
+        parameters=round(spent["parameters"]),
+        multiply_adds=round(spent["multiply_adds"]),
+        memory=round(spent["memory"]),
         step_seconds=seconds,
         measured=measured,
         published=candidate.published,
@@ -439,9 +267,9 @@ def _over(spent: dict[str, Any], wanted: dict[str, float]) -> float:
     return max([spent[name] / value for name, value in wanted.items() if spent.get(name) is not None], default=0.0)
 
 
-def _start(task: _Task) -> str:
+def _start(task: Task) -> str:
     """Fine-tuned or from new weights, as far as it was measured."""
-    rows = _tuned(task)
+    rows = known.tuned(task)
     new = [row for _, row in rows if row.policy == "scratch"]
     tuned = [(model, row) for model, row in rows if row.weights]
     if not tuned or not new:
@@ -460,7 +288,7 @@ def _start(task: _Task) -> str:
     )
 
 
-def _notes(task: _Task, beyond: list[tuple[float, str]]) -> list[str]:
+def _notes(task: Task, beyond: list[tuple[float, str]]) -> list[str]:
     notes = []
     if beyond:
         names = list(dict.fromkeys(name for _, name in beyond))

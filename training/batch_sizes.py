@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from . import common, distribute, rundir
-from .data import Data
+from .data import Data, Feed
 from .restoring import unchanged
 
 STEPS = 2  # the first makes the optimizer's variables
@@ -81,7 +81,8 @@ def fit_batch_size(model: keras.Model, data: Any, start: int = 64) -> int:
 def _some(data):
     """The first batch."""
     if isinstance(data, Data):
-        batches = data.train.as_numpy_iterator() if data.streams else data.feed("train").numpy()
+        feed = data.feed("train")
+        batches = feed.numpy() if isinstance(feed, Feed) else feed.dataset().as_numpy_iterator()
         data = next(iter(batches))
     if not (isinstance(data, tuple | list) and len(data) >= 2):
         raise ValueError("fit_batch_size: expected a Data or a pair (images, labels), received neither.")
@@ -117,7 +118,7 @@ def settled(module: types.ModuleType, config: common.Common, directory: str | os
     Raises:
         ValueError: with several workers, and where not even one image fits.
     """
-    if config.batch_size != common.AUTO:
+    if str(config.batch_size) != common.AUTO:
         return config
     if config.strategy == "multiworker" or os.environ.get("TF_CONFIG"):
         raise ValueError("Expected a number as batch_size with several workers, received auto.")
@@ -126,8 +127,8 @@ def settled(module: types.ModuleType, config: common.Common, directory: str | os
     if begun.exists():
         return dataclasses.replace(config, batch_size=rundir.read_json(begun)["config"]["batch_size"])
     ours = module.__name__.startswith("convcraft.recipes.")
-    size = type(config).batch_size
-    size = common.Common.batch_size if size == common.AUTO else size
+    own = type(config).batch_size
+    size = common.Common.batch_size if str(own) == common.AUTO else own
     while not _fits(path.stem if ours else str(path), dataclasses.replace(config, batch_size=size)):
         if size == 1:
             raise ValueError("Not even one image fits in memory: take a smaller --image-size, or another recipe.")

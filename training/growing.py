@@ -201,7 +201,7 @@ class _Search:
         self.data, self.build, self.settings, self.verbose = data, build, settings, verbose
         self.models: dict[str, keras.Model] = {}
         self.done: dict[str, Growth] = {}
-        self.directory = None if directory is None else pathlib.Path(directory)
+        self.directory: Any = None if directory is None else pathlib.Path(directory)
         if self.directory and (self.directory / "steps.json").exists():
             self._read()
         elif self.directory and self.directory.exists() and any(self.directory.iterdir()):

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from convcraft import cli, training, zoo
-from convcraft.training import advising, sizing
+from convcraft.training import advising, known, sizing
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def measured_rows():
-    with (advising.TABLES / "measured.csv").open(newline="") as file:
+    with (known.TABLES / "measured.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -27,7 +27,7 @@ def test_costs_are_those_of_the_models():
             shape = (size, size, channels)
             if row.recipe:
                 recipe, _, options = row.recipe.partition(" ")
-                built = advising.recipe_model(recipe, options, shape, classes)
+                built = known.recipe_model(recipe, options, shape, classes)
             else:
                 built = zoo.create(row.model, classes, shape)
             spent = zoo.cost(built)
@@ -38,9 +38,9 @@ def test_costs_are_those_of_the_models():
 @pytest.mark.parametrize("name", ["squeezenet1_1", "googlenet", "vgg_cifar", "nin_cifar", "mobilenet_v3_small"])
 def test_the_table_is_exact_at_its_sizes(name):
     """With classifiers that are dense or convolutions, with and without auxiliary ones."""
-    (candidate,) = [each for each in advising._candidates() if each.model == name and not each.recipe]
+    (candidate,) = [each for each in known.candidates() if each.model == name and not each.recipe]
     size = 64
-    task = advising._Task(size, 5, 100.0, 3, 16, None)
+    task = known.Task(size, 5, 100.0, 3, 16, None)
     assert candidate.exact(task)
     spent, counted = candidate.spent(task), zoo.cost(zoo.create(name, 5, (size, size, 3)))
     assert spent["parameters"] == counted.parameters and spent["multiply_adds"] == counted.multiply_adds
@@ -49,8 +49,8 @@ def test_the_table_is_exact_at_its_sizes(name):
 
 def test_every_classifier_of_the_zoo_is_known():
     segment = [name for name in zoo.list_models() if name.startswith(("fcn", "water_unet"))]
-    known = {each.model for each in advising._candidates()}
-    assert known == set(zoo.list_models()) - set(segment)
+    models = {each.model for each in known.candidates()}
+    assert models == set(zoo.list_models()) - set(segment)
 
 
 @pytest.mark.parametrize("budget", [{"parameters": 3e5}, {"multiply_adds": 2e7}, {"memory": 1e8}])
@@ -66,9 +66,9 @@ def test_measured_ones_come_first_the_better_before_the_worse():
     rows = [row for row in measured_rows() if row["data"] == "cifar10_jpeg"]
     expected = sorted(rows, key=lambda row: -float(row["accuracy"]))
     advice = training.advise(32, 10, 5000, most=len(rows) + 3)
-    for row, known in zip(advice, expected, strict=False):
-        assert row.model == known["model"] and row.measured.accuracy == float(known["accuracy"])
-        assert f"{100 * float(known['accuracy']):.1f} %" in row.reason and "cifar10_jpeg" in row.reason
+    for row, best in zip(advice, expected, strict=False):
+        assert row.model == best["model"] and row.measured.accuracy == float(best["accuracy"])
+        assert f"{100 * float(best['accuracy']):.1f} %" in row.reason and "cifar10_jpeg" in row.reason
     others = advice[len(rows) :]
     assert all(row.measured is None and "Not measured" in row.reason for row in others)
     shares = [advising._share(row.published) for row in others]
@@ -162,6 +162,4 @@ def test_the_rows_are_those_of_the_benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import advice
 
-    assert (advising.TABLES / "measured.csv").read_text("utf-8") == advice.measured(), (
-        "python benchmarks/advice.py rows"
-    )
+    assert (known.TABLES / "measured.csv").read_text("utf-8") == advice.measured(), "python benchmarks/advice.py rows"
