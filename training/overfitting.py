@@ -33,6 +33,10 @@ class Check:
         findings: what is wrong, the most telling first.
         fatal: names of those with which training is certain to fail.
         unknown: what could not be checked, and why.
+
+    Example:
+        >>> bool(Check(False, "labels out of range: 3 labels of train are outside 0 to 9."))
+        False
     """
 
     ok: bool
