@@ -1,7 +1,9 @@
 """Classes of unequal size: a pretrained network that does not forget the rare ones.
 
-Teaches    why accuracy misleads where one class is most of the images, and the two remedies: rare images shown more
-           often (oversample), or counting more in the loss (weights); Wei's tips, ChaLearn 2015
+Teaches    why accuracy misleads where one class is most of the images, and the remedies, each by its name: rare images
+           shown more often (oversample) and as other crops (crops), frequent ones less often (undersample), equal
+           shares of every batch (batches), or of those of a second stage (two_stage), or more weight in the loss
+           (weights); Wei's tips, ChaLearn 2015
 Data       a folder of class folders of unequal size (measured: 4,886 crops of blood cells, 11.5 : 1), else the embedded
            digits
 Accuracy   not measured yet
@@ -20,7 +22,7 @@ from convcraft import training
 class Config(training.FineTuning):
     data: str = "bccd or digits"
     model: str = "squeezenet1_1:tinyimagenet80"
-    # oversample, weights, or none to see what happens without
+    # oversample, crops, undersample, batches, weights, two_stage, or none to see what happens without
     balance: str = "oversample"
 
 
