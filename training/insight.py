@@ -15,7 +15,8 @@ from .data.pipeline import Source
 from .monitor import gradient_norms
 
 FILTERS = 64  # that the report shows
-PROBE = 64  # images for the gradients
+PROBE = 64  # images for the gradients, fewer of large ones: a step keeps all that it computes
+PIXELS = PROBE * 96 * 96
 KINDS = keras.layers
 # between the classes' scores and the output: they change no order of the classes, and nothing at all at inference
 PASSING = (ClassNames, KINDS.Dropout, KINDS.SpatialDropout2D, KINDS.Softmax, KINDS.GaussianNoise)
@@ -40,7 +41,7 @@ def look(model: keras.Model, data: Data, images: np.ndarray, classes: np.ndarray
     try:
         if (first := first_filters(model)) is not None:
             found |= {"filters_layer": np.array(first[0]), "filters": first[1][..., :FILTERS]}
-        if getattr(model, "inputs", None) and data.sources:
+        if getattr(model, "inputs", None) and model.trainable_weights and data.sources:
             norms = _gradients(model, data.sources["train"])
             found |= {"gradient_layers": np.array(list(norms)), "gradients": np.array(list(norms.values()))}
         if classes is not None and len(images) and (maps := class_activation_maps(model, images, classes)) is not None:
@@ -147,7 +148,9 @@ def first_filters(model: keras.Model) -> tuple[str, np.ndarray] | None:
 
 def _gradients(model: keras.Model, images: Source) -> dict[str, float]:
     """Layer to the norm of its gradient, as `Monitor` has it, on a few training images."""
-    rows = np.random.default_rng(0).permutation(len(images))[:PROBE]  # folders come class by class
+    height, width, _ = images.image_shape
+    count = min(PROBE, max(8, PIXELS // (height * width)))
+    rows = np.random.default_rng(0).permutation(len(images))[:count]  # folders come class by class
     trial = keras.Model(model.input, model.output, name=f"{model.name}_trial")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     # a single step: TensorFlow's takes longer to compile than to do

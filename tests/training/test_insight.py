@@ -24,7 +24,10 @@ def net(*ends):
 def weighed():
     kinds = keras.layers
     return net(
-        kinds.GlobalAveragePooling2D(), kinds.Dropout(0.5), kinds.Dense(3, bias_initializer="ones"), ClassNames(list("abc"))
+        kinds.GlobalAveragePooling2D(),
+        kinds.Dropout(0.5),
+        kinds.Dense(3, bias_initializer="ones"),
+        ClassNames(list("abc")),
     )
 
 
@@ -84,6 +87,7 @@ class Few:
 
     x = RNG.normal(0, 1, (insight.PROBE, 2, 2, 1)).astype("float32")
     y = RNG.integers(0, 3, insight.PROBE)
+    image_shape = (2, 2, 1)
 
     def __len__(self):
         return len(self.y)
@@ -111,6 +115,26 @@ def test_gradients_are_those_of_the_formula():
     assert found["head"] == pytest.approx(np.sqrt((gradient**2).mean()), rel=1e-4)
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_fewer_of_large_images_are_looked_at(monkeypatch):
+    seen = []
+    monkeypatch.setattr(insight, "gradient_norms", lambda trial, x, y: seen.append(len(y)) or {})
+    large = Few()
+    for side in (2, 224, 4000):
+        large.image_shape = (side, side, 3)
+        insight._gradients(linear(), large)
+    assert seen == [64, 64 * 96 * 96 // 224**2, 8]
+
+
+def test_a_network_that_learns_nothing_has_no_gradients():
+    class Data:
+        sources = {"train": Few()}
+
+    model = linear()
+    assert "gradients" in insight.look(model, Data(), IMAGES, None)
+    model.trainable = False
+    assert insight.look(model, Data(), IMAGES, None) == {}
 
 
 def test_an_interrupt_leaves_the_model_as_it_was(monkeypatch):
