@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 
 from convcraft import zoo
 from convcraft.layers import ClassNames
-from convcraft.training import class_activation_maps, insight
+from convcraft.training import class_activation_maps, evaluate, fit_temperature, insight, loop, rundir
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0, 255, (6, 16, 16, 3)).astype("float32")
@@ -65,6 +66,8 @@ def test_networks_that_end_otherwise_have_none():
     assert class_activation_maps(net(kinds.Flatten(), kinds.Dense(3)), IMAGES, CLASSES) is None
     deeper = net(kinds.GlobalAveragePooling2D(), kinds.Dense(4, "relu"), kinds.Dense(3))
     assert class_activation_maps(deeper, IMAGES, CLASSES) is None
+    bent = net(kinds.GlobalAveragePooling2D(), kinds.Dense(3, "relu"))  # whose maps would not add up to its outputs
+    assert class_activation_maps(bent, IMAGES, CLASSES) is None
 
 
 def test_squeezenet_and_resnet_of_the_zoo_have_maps():
@@ -163,3 +166,56 @@ def test_what_goes_wrong_costs_a_section_and_not_the_run(monkeypatch):
     monkeypatch.setenv("CONVCRAFT_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         insight.look(linear(), Data(), IMAGES, None)
+
+
+RECIPE = """
+from dataclasses import dataclass
+import numpy as np
+from convcraft import training
+
+@dataclass
+class Config(training.Common):
+    pass
+
+def data(config):
+    rng = np.random.default_rng(0)
+    labels = np.arange(400) % 3
+    images = rng.uniform(0, 160, (400, 8, 8, 1)) + 12 * labels[:, None, None, None]
+    return training.data.load((images.astype("uint8"), labels), batch_size=50, validation=0.25)
+
+def train(config, run):
+    pass
+"""
+
+
+def test_a_run_is_measured_with_all_that_the_report_shows(tmp_path):
+    """The temperature is of validation images, never of those that it is judged by."""
+    (tmp_path / "recipe.py").write_text(RECIPE)
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="first")(keras.layers.Rescaling(1 / 255)(x))
+    outputs = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, outputs)
+    options = {"data": "digits", "epochs": 1}
+    data = loop.load_recipe(tmp_path / "recipe.py").data(None)
+    about = {"sha256": data.sha256, "name": "d"}
+    described = {"recipe": "r", "config": options, "data": about, "model": {"multiply_adds": 1}}
+    rundir.write_json(tmp_path / "config.json", described)
+    centres = (80 + 12 * np.arange(3)) / 255  # the nearest mean brightness wins
+    weights = np.tile(300 * 2 * centres / 4, (4, 1)), -300 * centres**2
+    model.set_weights([np.full((3, 3, 1, 4), 1 / 9), np.zeros(4), *weights])
+    model.save(tmp_path / "model.keras")
+    metrics = evaluate.evaluate_run(tmp_path)
+    found = {split: evaluate.score(model, data, split) for split in ("val", "test")}
+    heats = {split: fit_temperature(labels, shares) for split, (_, labels, shares) in found.items()}
+    assert abs(heats["val"] - heats["test"]) > 1e-3  # else the next line would prove little
+    assert metrics["temperature"] == pytest.approx(heats["val"], rel=1e-3)
+    with np.load(tmp_path / "predictions.npz") as kept:
+        assert "unseen" not in kept.files
+        assert str(kept["filters_layer"]) == "first" and kept["filters"].shape == (3, 3, 1, 4)
+        assert len(kept["gradients"]) == 2 and kept["maps"].shape[1:] == (2, 6, 6)
+        shares, rows = kept["probabilities"], kept["index"]
+        np.testing.assert_array_equal(kept["map_classes"][:, 0], shares.argmax(axis=1)[rows])
+        np.testing.assert_array_equal(kept["map_classes"][:, 1], kept["labels"][rows])
+        entropies = scipy.stats.entropy(shares, axis=1)
+        assert set(np.argsort(-entropies, kind="stable")[:12]) <= set(rows) and len(set(rows)) == len(rows)
