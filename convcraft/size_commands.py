@@ -52,7 +52,7 @@ def fit_width_command(options: argparse.Namespace) -> None:
     for budget, value in found.spent.items():
         print(f"  {budget.replace('_', ' '):<15}{value:,.4g} of {budgets[budget]:,.4g}")
     print(f"  {'width':<15}{found.width:.4g}, limited by: {found.limit.replace('_', ' ')}")
-    rest = f"{found.model.output_shape[-1]}, {shape}, design=zoo.Design(width={found.width:.4g})"
+    rest = f"{found.model.output_shape[-1]}, {shape}, design=zoo.Design(width={found.width:.6g})"
     print(f"\n  zoo.create({name!r}, {rest})")
 
 

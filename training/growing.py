@@ -70,7 +70,7 @@ class Grown:
         wide = max(len(step.name) for step in self.steps)
         lines = [f"{'size':<{wide}}  parameters  multiply-adds  validation  chance of that gain"]
         for step in self.steps:
-            chance = "" if step.chance is None else f"{step.chance:.3f}"
+            chance = "" if step.chance is None else f"{step.chance:.3f}" if step.chance >= 0.001 else "< 0.001"
             lines.append(
                 f"{step.name:<{wide}}{step.parameters:12,}{step.multiply_adds:15,}{100 * step.accuracy:10.2f} %"
                 f"{chance:>21}{'  kept' if step.kept else ''}"
