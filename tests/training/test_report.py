@@ -32,6 +32,7 @@ from reports import (
 from convcraft.training import report
 from convcraft.training.report import charts as report_charts
 from convcraft.training.report import format as report_format
+from convcraft.training.report import lines as report_lines
 from convcraft.training.report import network as report_network
 from convcraft.training.report import statistics as report_statistics
 from convcraft.training.report import style as report_style
@@ -212,7 +213,7 @@ def test_curves_show_the_history(digits_page):
 
 
 def test_points_lie_where_their_values_are():
-    line = report_charts.Line("val", "validation", [4.0, 1.0, float("nan"), 2.0, None, 3.0])
+    line = report_lines.Line("val", "validation", [4.0, 1.0, float("nan"), 2.0, None, 3.0])
     drawn = report_charts.curves("Loss", [line])
     path = re.search(r'<path class="val" d="([^"]+)"', drawn)[1]
     moves, places = re.findall("[ML]", path), re.findall(r"[ML]([\d.]+) ([\d.]+)", path)
@@ -225,7 +226,7 @@ def test_points_lie_where_their_values_are():
 @pytest.mark.parametrize("values", [[0.0], [1.0, 1.0], [0.5] * 3, [0, 0], [-1, 2], [1e-30, 1e30], [5, 5 + 1e-9]])
 @pytest.mark.parametrize("share", [False, True])
 def test_odd_curves_stay_inside_their_frame(values, share):
-    drawn = report_charts.curves("x", [report_charts.Line("val", "validation", values)], share=share, resumed=[0.5])
+    drawn = report_charts.curves("x", [report_lines.Line("val", "validation", values)], share=share, resumed=[0.5])
     path = re.search(r'<path class="val" d="([^"]+)"', drawn)[1]
     for x, y in re.findall(r"[ML](\S+?) ([^ML]+)", path):
         assert report_charts.LEFT <= float(x) <= report_charts.WIDTH - report_charts.RIGHT
@@ -342,9 +343,9 @@ def test_long_runs_are_smoothed_and_the_numbers_are_not(tmp_path):
 
 
 def test_smoothing_keeps_lines_straight_and_gaps_open():
-    assert report_charts.smooth([1.0, 2.0, 3.0, 4.0, 5.0], 2) == [1, 2, 3, 4, 5]
-    assert report_charts.smooth([0.0, 3.0, 0.0], 5) == [0, 1, 0]
-    assert report_charts.smooth([1.0, None, 3.0], 1) == [1, None, 3]
+    assert report_lines.smooth([1.0, 2.0, 3.0, 4.0, 5.0], 2) == [1, 2, 3, 4, 5]
+    assert report_lines.smooth([0.0, 3.0, 0.0], 5) == [0, 1, 0]
+    assert report_lines.smooth([1.0, None, 3.0], 1) == [1, None, 3]
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from typing import Any
 
 from ..rundir import write_atomically
 from .certainty import compared
-from .charts import Line, curves
+from .charts import curves
 from .differences import Difference, accuracy, classes, options, pairs, pictures
 from .format import duration, integer, is_number, keep, large, moment, number, percent, scroll, section, table, text
 from .history import is_share, metrics_of, softened
+from .lines import Line
 from .run import MEASURES, SPLITS, Record, read
 from .several import together
 from .shell import document, title_of

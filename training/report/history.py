@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from ..diagnosis import diagnose
-from .charts import Line, curves, smooth
+from .charts import curves
 from .format import duration, integer, is_number, number, percent, plural, scroll, section, table, text
+from .lines import Line, smooth
 from .run import MEASURES, Record
 
 NOT_METRICS = {"event", "epoch", "steps", "learning_rate", "seconds", "images_per_second"}

@@ -4,9 +4,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from .charts import Line, curves
+from .charts import curves
 from .format import duration, integer, is_number, keep, number, percent, plural, scroll, section, table, text
 from .history import is_share, metrics_of
+from .lines import Line
 from .run import MEASURES, SPLITS, Record
 
 
