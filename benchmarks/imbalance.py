@@ -1,6 +1,6 @@
 """What balancing helps where classes are of unequal size: the embedded digits, five of ten classes made small.
 
-    python benchmarks/imbalance.py [--seeds 6] [--only KIND]    trains, and adds rows that are missing
+    python benchmarks/imbalance.py [--seeds 4] [--only KIND]    trains, and adds rows that are missing
     python benchmarks/imbalance.py --draw                       writes the table and the picture of docs/imbalance.md
 
 Each training takes the same number of steps, on images of 16x16 that are moved by up to a pixel, by the same small
@@ -135,7 +135,7 @@ class Trainer:
 def main():
     """Trains what is missing; writes table and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=6, help="trainings of each kind")
+    parser.add_argument("--seeds", type=int, default=4, help="trainings of each kind")
     parser.add_argument("--only", default="", help="kinds whose name contains this")
     parser.add_argument("--draw", action="store_true", help="only write table and picture")
     options = parser.parse_args()

@@ -120,8 +120,9 @@ def two_stage(data: Data, switch: int, first: str = "all", second: str = "balanc
     """The same data in two stages: epochs before `switch` show them in one way, those from it on in another.
 
     All epochs are as long as without. The model stays the same, with one classifier for all classes; plain `fit` trains
-    it, and a run that is killed goes on exactly where it stopped, in either stage. The second stage wants a lower rate,
-    or it overwrites the first: a schedule that falls, such as `training.step_decay`.
+    it, and a run that is killed goes on exactly where it stopped, in either stage. The rate decides what the second
+    stage may change: where a schedule has all but ended, little; where it begins anew, "tail" forgets what "head" has
+    learned (docs/imbalance.md).
 
     Args:
         data: a `training.data.Data`, not of tf.data.

@@ -1,6 +1,8 @@
 """Classes of unequal size: what an epoch shows, counted by hand, in every epoch and after a restart."""
 
 import dataclasses
+import pathlib
+import re
 
 import keras
 import numpy as np
@@ -193,3 +195,17 @@ def test_masks_streams_and_missing_labels_are_refused():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call(load())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["imbalance", "label-noise"])
+def test_code_of_the_pages_runs(page, tmp_path, monkeypatch, capsys):
+    file = pathlib.Path(__file__).parents[2] / "docs" / f"{page}.md"
+    if not file.exists():
+        pytest.skip("there are no docs beside these tests")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", file.read_text("utf-8"), re.S | re.M)
+    names: dict = {}
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) == 2 and capsys.readouterr().out

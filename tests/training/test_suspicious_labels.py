@@ -79,6 +79,12 @@ def test_judged_by_the_papers_formula():
     np.testing.assert_allclose(found.joint.sum(axis=1), np.bincount(labels))
 
 
+def test_who_agrees_with_the_label_does_not_accuse():
+    """Thresholds .783 and .4: the third image is counted for the second class, but more probably of its own."""
+    found = judge(np.array([0, 0, 0, 1, 1]), np.array([[0.9, 0.1], [0.9, 0.1], [0.55, 0.45], [0.6, 0.4], [0.6, 0.4]]))
+    assert found.joint.tolist() == [[2, 1], [0, 2]] and not found.suspect.any()
+
+
 def test_what_was_learned_by_heart_does_not_count():
     """Each image has a feature of its own: fitted to it, a regression is sure of any label; held out, of none."""
     labels = np.random.default_rng(0).permutation(np.arange(60) % 3)
