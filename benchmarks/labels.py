@@ -4,7 +4,8 @@
     python benchmarks/labels.py --draw [GALLERY]  writes the table of docs/label-noise.md, and a page of pictures
 
 On the training images of the embedded digits, and of sign_digits where $CONVCRAFT_DATA has it, whose own labels are
-taken to be right. The rows are in benchmarks/results/labels.csv.
+taken to be right. The rows are in benchmarks/results/labels.csv. The picture is the top of that page of pictures, of
+sign_digits with 5 % of wrong labels: docs/screenshot.sh GALLERY docs/pictures/labels.png, cropped, in 96 colours.
 """
 
 import argparse
