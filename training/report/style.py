@@ -206,8 +206,9 @@ background:linear-gradient(90deg,#00224e,#434e6c,#7d7c78,#bcaf6f,#fee838)}
 footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--rule);font-size:.875rem;color:var(--muted)}
 @media screen and (max-width:40rem){
 section{margin-top:2.5rem;padding-top:1.5rem}
-th,td{padding-right:.55rem}
-table{font-size:.85rem}
+th,td{padding-right:.35rem}
+table{font-size:.8125rem}
+pre{white-space:pre-wrap;overflow-wrap:anywhere}
 table bdi{max-width:11rem}
 svg text{font-size:13px}
 .matrix table{font-size:.8rem;border-spacing:1px}
