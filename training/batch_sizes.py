@@ -67,14 +67,13 @@ def fit_batch_size(model: keras.Model, data: Any, start: int = 64) -> int:
         raise ValueError(f"fit_batch_size: expected a compiled model; {model.name} is not: call model.compile(…).")
     x, y = _some(data)
     size, history = start, getattr(model, "history", None)
-    with unchanged(model):
-        try:
-            while not _trains(model, np.resize(x, (size, *x.shape[1:])), np.resize(y, (size, *y.shape[1:])), size):
-                if size == 1:
-                    raise ValueError(f"Not even one image fits in memory with {model.name}: take a smaller one.")
-                size //= 2
-        finally:
-            model.history = history
+    try:
+        while not _trains(model, np.resize(x, (size, *x.shape[1:])), np.resize(y, (size, *y.shape[1:])), size):
+            if size == 1:
+                raise ValueError(f"Not even one image fits in memory with {model.name}: take a smaller one.")
+            size //= 2
+    finally:
+        model.history = history
     return size
 
 
@@ -94,8 +93,9 @@ def _some(data):
 
 def _trains(model, x, y, size):
     try:
-        for _ in range(STEPS):
-            model.fit(x, y, batch_size=size, epochs=1, shuffle=False, verbose=0)
+        with unchanged(model):  # each time: on JAX a step that fails leaves a model without weights
+            for _ in range(STEPS):
+                model.fit(x, y, batch_size=size, epochs=1, shuffle=False, verbose=0)
     except Exception as error:
         if is_out_of_memory(error):
             return False
