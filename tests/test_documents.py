@@ -112,7 +112,7 @@ def test_pictures_are_made_by_their_command(tmp_path):
     script = ROOT / "docs" / "pictures.py"
     done = subprocess.run([sys.executable, script, tmp_path], env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    made = {"recipes.svg", "grow.svg", "learning-rate.svg"}  # by benchmarks/{recipes,sizes,learning_rates}.py
+    made = {"recipes.svg", "grow.svg", "learning-rate.svg", "ensembles.svg"}  # by scripts of benchmarks/
     assert {p.name for p in tmp_path.iterdir()} == {p.name for p in (ROOT / "docs" / "pictures").iterdir()} - made
 
 
@@ -173,6 +173,9 @@ def test_tables_are_those_of_the_measurements(monkeypatch):
     documents = runpy.run_path(str(ROOT / "benchmarks" / "recipes.py"))["documents"]
     for path, text in documents().items():
         assert path.read_text("utf-8") == text, f"python benchmarks/recipes.py draw makes another table in {path.name}"
+    fused = runpy.run_path(str(ROOT / "benchmarks" / "ensembles.py"))
+    page = fused["PAGE"].read_text("utf-8")
+    assert page == fused["document"](), "python benchmarks/ensembles.py --draw makes another table"
     tuned = runpy.run_path(str(ROOT / "benchmarks" / "fine_tuning.py"))
     page = tuned["PAGE"].read_text("utf-8")
     assert page == tuned["document"](), "python benchmarks/fine_tuning.py --draw makes another table"
