@@ -110,6 +110,8 @@ def test_planted_labels_are_found(kind):
         assert row.confidence > row.given_confidence
     assert found.share == pytest.approx(0.1, abs=0.03) and found.agreement == pytest.approx(0.9, abs=0.02)
     assert set(np.argsort(found.margins["train"])[: len(wrong)]) == set(wrong.tolist())
+    ranked = [found.margins["train"][row.index] for row in found.rows]
+    assert ranked == sorted(ranked), "the most suspicious first"
     assert "9 of 90 images" in repr(found)
     assert model.trainable and not model.compiled
     for one, other in zip(before, model.get_weights(), strict=True):
