@@ -198,7 +198,7 @@ def rate(trial: Trial, history: Mapping[str, list[float]], steps: int, guessing:
         return None  # on its way
     own = f"at the rate of {trial.rate:.2g} the loss went from {first:.3g} "
     own += f"{'by way of ' + format(np.nanmax(losses), '.3g') + ' ' if burst else ''}to {last:.3g}"
-    for factor in (0.1, 0.01, 0.001) if burst else (100, 1000, 10, 0.1, 0.01):
+    for factor in (0.1, 0.01, 0.001) if burst else (100, 1000, 10_000, 10, 0.1, 0.01):
         other = trial.learn(trial.rate * factor, steps)
         if learned(other):
             said = f"{told(other, len(trial.x))}, at a rate of {trial.rate * factor:.2g}; {own}"
