@@ -126,6 +126,14 @@ def test_all_splits_and_missing_labels():
     assert not found.rows and "No label is suspicious" in page(found, [])
 
 
+def test_rows_are_counted_in_the_split_where_labels_are_missing():
+    noisy, wrong = planted()
+    partly = training.inject_label_noise(noisy, 0.2, "missing", seed=1)
+    known = np.flatnonzero(partly.sources["train"].labels >= 0)
+    found = training.suspicious_labels(partly, colours(), splits=("train",))
+    assert {row.index for row in found.rows} == set(wrong.tolist()) & set(known.tolist())
+
+
 def test_grey_images_of_another_size_fit_a_colour_model():
     y = np.arange(90) % 3
     images = (y[:, None, None, None] * 90 + np.random.default_rng(0).integers(0, 9, (90, 5, 5, 1))).astype("uint8")
