@@ -86,6 +86,13 @@ def test_of_those_that_reach_what_is_wanted_the_cheapest():
     assert any("promise" in note for note in high.notes)
 
 
+def test_what_is_wanted_makes_the_cheaper_one_the_better():
+    free, wanted = (known.Task(32, 10, 100.0, 3, 32, accuracy) for accuracy in (None, 0.8))
+    better, cheaper, short = (0.9, 10.0), (0.85, 5.0), (0.7, 1.0)
+    assert sorted([cheaper, short, better], key=lambda pair: advising._by(free, *pair)) == [better, cheaper, short]
+    assert sorted([better, short, cheaper], key=lambda pair: advising._by(wanted, *pair)) == [cheaper, better, short]
+
+
 def test_few_photographs_are_for_fine_tuning():
     advice = training.advise(128, 2, 100)
     assert advice[0].measured.weights and "fine-tune" in advice[0].command
