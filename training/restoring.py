@@ -27,13 +27,26 @@ def unchanged(model: keras.Model) -> Iterator[None]:
     variables = [*model.variables, *(optimizer.variables if optimizer is not None else [])]
     before = [(variable, to_numpy(variable).copy()) for variable in variables]
     try:
-        yield
+        with _torch_draws():
+            yield
     finally:
         if getattr(model, "_jax_state", None):  # where Keras on JAX was broken off: it would put this back
             model._jax_state = None
         for variable, value in before:
             variable.assign(value)
         model.stop_training = False
+
+
+@contextlib.contextmanager
+def _torch_draws() -> Iterator[None]:
+    """PyTorch's own random state stays: Keras's dropout without a seed draws from it."""
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.random.fork_rng():
+        yield
 
 
 @contextlib.contextmanager
