@@ -12,7 +12,7 @@ from convcraft.zoo.graphs import is_model
 
 from . import distribute
 from .overfitting import Trial, from_logits, learned, told
-from .symptoms import DEAD, Finding
+from .symptoms import Finding
 
 LEFT_OUT = 0.05  # share of the rows of a map that no window covers
 FAINT = 0.02  # deviation of what the first weights are shown
@@ -21,6 +21,7 @@ ALIKE = 100.0  # times the variance that batch normalization knows
 START = 3.0  # times the loss of guessing
 BURST = 2.0  # times the first loss, or that of guessing
 MOVED = 0.1  # relative fall of a loss that is on its way
+DEAD = 0.8  # share of a layer's units; deep networks without normalization begin with half
 ENOUGH = 32  # images to call a unit dead by
 SAME = 1e-4  # relative difference of units that are the same
 
