@@ -199,7 +199,8 @@ margin:1rem 0 0;padding:0;list-style:none}
 .scenes img.tiny{image-rendering:pixelated}
 .scenes figcaption{font-size:.8125rem;margin-top:.35rem}
 .triple{display:grid;grid-template-columns:repeat(3,1fr);gap:.25rem}
-.filters{display:block;background:var(--rule);border:.25rem solid var(--rule);width:100%;max-width:22rem;image-rendering:pixelated}
+.filters{display:block;background:var(--rule);border:.25rem solid var(--rule);width:100%;
+max-width:22rem;image-rendering:pixelated}
 .scale{display:inline-block;width:4.5em;height:.7em;border-radius:.15em;
 background:linear-gradient(90deg,#00224e,#434e6c,#7d7c78,#bcaf6f,#fee838)}
 .swatch{display:inline-block;width:.8em;height:.8em;border-radius:.15em;vertical-align:-.05em}
