@@ -16,7 +16,7 @@ import numpy as np
 from marks import between
 
 from convcraft import training
-from convcraft.training import common, suspects
+from convcraft.training import common, held_out
 
 ROOT = pathlib.Path(__file__).parents[1]
 ROWS = pathlib.Path(__file__).with_name("results") / "labels.csv"
@@ -77,10 +77,10 @@ def measure(name):
             if (name, noise, judge) in done or (judge == LEARNED and noise != "uniform 20 %"):
                 continue
             if features is None:  # they do not know the labels
-                features = suspects.features_of(suspects.MODEL, clean, {"train": clean.sources["train"]})
+                features = held_out.features_of(held_out.MODEL, clean, {"train": clean.sources["train"]})
             noisy = training.inject_label_noise(clean, rate, kind, splits=("train",))
             labels = noisy.sources["train"].labels
-            chances = (suspects.out_of_sample if judge == HELD_OUT else in_sample)(features, labels)
+            chances = (held_out.out_of_sample if judge == HELD_OUT else in_sample)(features, labels)
             found = training.suspicious_labels(noisy, probabilities={"train": chances})
             row = [name, noise, judge, len(labels), *numbers(found, labels != truth)]
             print(*row, sep=" | ", flush=True)

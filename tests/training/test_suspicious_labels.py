@@ -11,8 +11,8 @@ from PIL import Image
 
 from convcraft import cli, training
 from convcraft.training.confident_learning import judge
+from convcraft.training.held_out import out_of_sample
 from convcraft.training.report.labels import page
-from convcraft.training.suspects import out_of_sample
 
 COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]])
 NAMES = ["red", "green", "<b>&blue"]
