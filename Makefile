@@ -54,7 +54,7 @@ PYTEST = cd build/elsewhere && PYTHONPATH="$(CURDIR)/$(SITE)" CONVCRAFT_SITE="$(
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: lint types wheel
-	@$(PYTEST) "$(CURDIR)/tests" $(PARALLEL) $(ARGS)
+	@$(PYTEST) "$(CURDIR)/tests" $(PARALLEL) --durations=25 $(ARGS)
 
 # every marker that this machine can run; a test that it cannot run is skipped, and says why
 test-all: lint types wheel torch
