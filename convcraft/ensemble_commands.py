@@ -4,13 +4,13 @@ import argparse
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from . import catalog, sources
-from .options import recipe_options
+from . import recipe_commands, sources
 from .quiet import import_keras
 
 if TYPE_CHECKING:
     from convcraft.training.data import Data
 
+CROSS_VALIDATE = "convcraft cross-validate"
 WEIGHTS = ("mean", "fitted", "stacked")
 FITTED = ("fitted", "stacked")
 
@@ -103,22 +103,18 @@ def _data(options: argparse.Namespace, members: list[Any], run: pathlib.Path | N
 
 def cross_validate_command(options: argparse.Namespace) -> None:
     """`convcraft cross-validate RECIPE --grid learning_rate=0.1,0.01 --folds 5`."""
-    name = options.recipe if options.recipe.endswith(".py") else catalog.require(options.recipe, ["recipe"])
-    parser = _parser(name)
-    own, words = parser.parse_known_args(options.options)
-    if {"-h", "--help"} & set(words):
-        parser.print_help()
-        print(f"\nand those of the recipe, as in `convcraft train {name} --help`")
+    given = recipe_commands.split(options, CROSS_VALIDATE, _own)
+    if given is None:
         return
+    name, own, words = given
     grid = _grid(own.grid)
     if own.ensemble < 0:
         raise ValueError(f"Expected --ensemble to be 0 at least; received {own.ensemble}.")
     import_keras()
-    from convcraft.training import cross_validate, loop
+    from convcraft.training import cross_validate
     from convcraft.training.runs import save_model
 
-    module = loop.load_recipe(name)
-    config = recipe_options(module.Config, words, prog=f"convcraft cross-validate {name}")
+    module, config = recipe_commands.loaded(name, words, CROSS_VALIDATE)
     found = cross_validate(module, grid, own.folds, config=config)
     print(f"\nAccuracy on what was held out: mean ± deviation over {own.folds} folds, and each fold's\n\n{found}")
     print(f"\n  the table     {found.directory / 'cross-validation.json'}")
@@ -139,11 +135,8 @@ def _grid(words: list[str]) -> dict[str, list[str]]:
     return grid
 
 
-def _parser(recipe: str) -> argparse.ArgumentParser:
+def _own(parser: argparse.ArgumentParser) -> None:
     """The options of the cross-validation, which may stand among the recipe's own."""
-    from .cli import Parser
-
-    parser = Parser(prog=f"convcraft cross-validate {recipe}", add_help=False, allow_abbrev=False)
     parser.add_argument(
         "--grid", nargs="+", default=[], metavar="OPTION=VALUES", help="as learning_rate=0.1,0.01 width=0.5,1"
     )
@@ -152,7 +145,6 @@ def _parser(recipe: str) -> argparse.ArgumentParser:
         "--ensemble", type=int, default=0, metavar="N", help="write the models of the N best settings as one"
     )
     parser.add_argument("--weights", choices=WEIGHTS[:2], default="mean", help="of the ensemble (%(default)s)")
-    return parser
 
 
 def ensemble_arguments(command: argparse.ArgumentParser) -> None:
@@ -170,7 +162,4 @@ def ensemble_arguments(command: argparse.ArgumentParser) -> None:
 
 def cross_validate_arguments(command: argparse.ArgumentParser) -> None:
     """What `convcraft cross-validate` takes."""
-    command.usage = "convcraft cross-validate RECIPE --grid OPTION=VALUE,VALUE [options]"
-    command.epilog = "Options follow, of the folds and of the recipe: `convcraft cross-validate RECIPE --help`."
-    command.add_argument("recipe", metavar="RECIPE", help="its name, or a recipe's file")
-    command.set_defaults(options=[])
+    recipe_commands.arguments(command, CROSS_VALIDATE, "--grid OPTION=VALUE,VALUE [options]", "folds")

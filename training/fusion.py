@@ -205,7 +205,6 @@ def convex_weights(shares: np.ndarray, labels: np.ndarray) -> np.ndarray:
     found = minimize(
         loss, equal, jac=True, method="SLSQP", bounds=[(0, 1)] * count, constraints=[whole], options={"maxiter": 500}
     )
-    candidates = [equal, *np.eye(count)]
     exact = np.clip(found.x, 0, None) if np.isfinite(found.x).all() else equal
     candidates = [equal, *np.eye(count), exact / exact.sum()]
     losses = [loss(weights)[0] for weights in candidates]

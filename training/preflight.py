@@ -78,28 +78,31 @@ def check(
     require_ready(model)
     if isinstance(data, Data):
         requirements.fits(model, data)
-    with same_draws(), distribute.scope(distribute.strategy_of(model)):
-        samples = sampled(data, validation)
-        return _checked(model, samples, 0 if isinstance(data, Data) else batch_size, STEPS if steps is None else steps)
+    return _looked(model, data, validation, batch_size, STEPS if steps is None else steps)
 
 
 def before(model: keras.Model, data: Data, training: int) -> Check:
     """The check of a run, before it trains: nothing that takes long, beside the run or by itself.
 
     Args:
-        model: of the run.
+        model: of the run, which fits the data (`requirements.fits`).
         data: of the run.
         training: steps of the run; of a short one, learning by heart is left out.
 
     Raises:
         ValueError: for what is certain to fail.
     """
-    steps: int | None = 0 if training < SHORT or _long(model, data) else None
-    done = check(model, data, steps=steps)
+    done = _looked(model, data, None, 0, 0 if training < SHORT or _long(model, data) else STEPS)
     if done.fatal:
         first = next(finding for finding in done.findings if finding.name in done.fatal)
         raise ValueError(f"{first} (--no-check trains all the same.)")
     return done
+
+
+def _looked(model: keras.Model, data: Any, validation: Any, batch_size: int, steps: int) -> Check:
+    """What is found; nothing is changed by it."""
+    with same_draws(), distribute.scope(distribute.strategy_of(model)):
+        return _checked(model, sampled(data, validation), 0 if isinstance(data, Data) else batch_size, steps)
 
 
 def _checked(model: keras.Model, samples: Samples, batch_size: int, steps: int) -> Check:

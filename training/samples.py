@@ -10,9 +10,8 @@ from convcraft.layers.base import to_numpy
 
 from .data import Data, Source
 from .data.pipeline import ArraySource
+from .data.streams import most
 
-MOST = 1000  # images of a split
-VALUES = 2**24  # of them together: 64 MB
 READ = 2**28  # values of a split that are compared with another's
 SLOW = 1000  # images that are compared where each must be read from a file
 
@@ -166,8 +165,3 @@ def _digests(images: np.ndarray) -> Iterator[int]:
 def _some(total: int, most: int) -> np.ndarray:
     """Of so many images at most so many, always the same: at random, for classes may come in turn."""
     return np.sort(np.random.default_rng(0).permutation(total)[:most])
-
-
-def most(shape: tuple[int, ...]) -> int:
-    """How many images of this shape are looked at."""
-    return max(64, min(MOST, VALUES // max(1, int(np.prod(shape)))))

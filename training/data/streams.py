@@ -13,8 +13,8 @@ import numpy as np
 from .arrays import check_range
 from .splits import SPLITS
 
-SAMPLE = 1000  # images that are kept to be looked at
-VALUES = 2**24  # of them at most: 64 MB
+SAMPLE = 1000  # images of a split that are looked at
+VALUES = 2**24  # of them together: 64 MB
 FORM = "(images, labels) pairs, or dictionaries with the keys 'image' and 'label'"
 
 
@@ -134,6 +134,11 @@ def _pair(element: Any, split: str) -> tuple[Any, Any]:
     raise ValueError(f"Expected {FORM} in the {split} set, received {element}.")
 
 
+def most(shape: tuple[int, ...]) -> int:
+    """How many images of this shape are looked at."""
+    return max(64, min(SAMPLE, VALUES // max(1, int(np.prod(shape)))))
+
+
 def _survey(
     dataset: Any, split: str, floats: bool
 ) -> tuple[np.ndarray, list[int], tuple[int, int, int], tuple[np.ndarray, np.ndarray]]:
@@ -164,7 +169,7 @@ def _survey(
         batches.append(len(label))
         for number in np.flatnonzero(rng.random(len(label)) < share):
             kept.append(((image[number] if image.ndim == 4 else image).copy(), label[number]))
-        if len(kept) > max(64, min(SAMPLE, VALUES // int(np.prod(shape)))):
+        if len(kept) > most(shape):
             kept, share = [each for each in kept if rng.random() < 0.5], share / 2
     if not batches:
         raise ValueError(f"Expected images in the {split} set, received an empty one.")
