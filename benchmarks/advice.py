@@ -4,9 +4,9 @@
     python benchmarks/advice.py rows      tables/measured.csv, of results/recipes.csv and results/fine_tuning.csv; the
                                           scripts that add rows there do it, too
 
-Both are in training/tables. Costs are those of `zoo.cost`, for images of three channels, in two parts, because they
-grow along a line with the number of classes: what the last layers take for a class, and what all the rest takes. Of
-recipes with a row of their own, the recipe's network is counted, too.
+The tables lie in training/sizing/tables. Costs are those of `zoo.cost`, for images of three channels, in two parts,
+because they grow along a line with the number of classes: what the last layers take for a class, and what all the
+rest takes. Of recipes with a row of their own, the recipe's network is counted, too.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def costs() -> Iterator[dict]:
             {"model": name, "recipe": "", "options": ""},
             lambda shape, classes, name=name, design=design: zoo.create(name, classes, shape, design=design),
         )
-    from convcraft.training import known
+    from convcraft.training.sizing import known
 
     for row in recipes():
         keys = {key: row[key] for key in ("model", "recipe", "options")}

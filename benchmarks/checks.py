@@ -19,9 +19,10 @@ import numpy as np
 from marks import between
 
 from convcraft import training, zoo
-from convcraft.training import common, data_faults
-from convcraft.training.overfitting import Trial, few
-from convcraft.training.samples import sampled
+from convcraft.training import common
+from convcraft.training.checking import data_faults
+from convcraft.training.checking.overfitting import Trial, few
+from convcraft.training.checking.samples import sampled
 
 ROOT = pathlib.Path(__file__).parents[1]
 ROWS = pathlib.Path(__file__).with_name("results") / "checks.csv"

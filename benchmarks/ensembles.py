@@ -18,7 +18,8 @@ from marks import between
 from scipy import stats
 
 from convcraft import layers, training, zoo
-from convcraft.training import evaluate, fusion
+from convcraft.training import evaluate
+from convcraft.training.ensembles import fusion
 
 ROOT = pathlib.Path(__file__).parents[1]
 ROWS = pathlib.Path(__file__).with_name("results") / "ensembles.csv"

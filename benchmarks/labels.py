@@ -16,7 +16,8 @@ import numpy as np
 from marks import between
 
 from convcraft import training
-from convcraft.training import common, held_out
+from convcraft.training import common
+from convcraft.training.labels import held_out
 
 ROOT = pathlib.Path(__file__).parents[1]
 ROWS = pathlib.Path(__file__).with_name("results") / "labels.csv"

@@ -85,7 +85,7 @@ def _held_out(found: list[sources.Source]) -> pathlib.Path | None:
 def _data(options: argparse.Namespace, members: list[Any], run: pathlib.Path | None) -> "Data":
     """What to fit to: the run's own data, or those that were named, with the run's split where they are the same."""
     from convcraft.training import data
-    from convcraft.training.ensembles import check, image_shape
+    from convcraft.training.ensembles.ensemble import check, image_shape
     from convcraft.training.evaluate import data_of
 
     check(members)

@@ -26,7 +26,7 @@ def advise_command(options: argparse.Namespace) -> None:
     if options.data is None and missing:
         raise ValueError(f"Expected DATA, or {', '.join(missing)}, as in `convcraft advise --image-size 64 …`.")
     import_keras()
-    from convcraft.training import advising
+    from convcraft.training.sizing import advising
 
     task = {} if options.data is None else advising.task_of(options.data, options.image_size)
     task |= given

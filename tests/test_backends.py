@@ -24,7 +24,7 @@ def test_layers_zoo_and_fine_tuning(backend):
     """Layers, zoo and fine-tuning on JAX (always) and PyTorch (`make test-all`)."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--rootdir", str(TESTS.parent)]
     command += ["-c", str(TESTS.parent / "setup.cfg"), str(TESTS / "layers"), str(TESTS / "zoo")]
-    command += [str(TESTS / "training" / "test_fine_tune.py"), "-k", CHOSEN]
+    command += [str(TESTS / "training" / "tuning" / "test_fine_tune.py"), "-k", CHOSEN]
     # no sys.path of this process: it holds what pytest has put there
     env = environment(KERAS_BACKEND=backend, PYTHONPATH=os.environ.get("PYTHONPATH", ""))
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=os.getcwd())

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import softmax
 
 from convcraft import cli, layers, training, zoo
-from convcraft.training import cross_validation, fusion
+from convcraft.training.ensembles import cross_validation, fusion
 
 RECIPE = '''
 """Digits of 8x8 pixels."""

@@ -142,7 +142,7 @@ def test_wheel_has_the_package_and_nothing_else(wheel, checkout):
     for part in PARTS:
         sources |= {f"convcraft/{path.relative_to(checkout)}" for path in (checkout / part).rglob("*.py")}
     weights = {f"convcraft/zoo/pretrained/{path.name}" for path in (checkout / "zoo" / "pretrained").iterdir()}
-    tables = {f"convcraft/training/tables/{path.name}" for path in (checkout / "training" / "tables").iterdir()}
+    tables = {f"convcraft/training/sizing/tables/{path.name}" for path in (checkout / "training" / "tables").iterdir()}
     assert package == sources | weights | tables and weights and tables
     assert any(name.endswith("licenses/LICENSE") for name in files)
 
@@ -154,7 +154,7 @@ def test_sdist_is_complete(sdist, checkout):
     names = {member.name.split("/", 1)[1] for member in members if member.isfile()}
     expected = {"LICENSE", "Makefile", "MANIFEST.in", "pyproject.toml", "setup.cfg", "convcraft/py.typed"}
     expected |= {"CHANGELOG.md", "CONTRIBUTING.md", "README.md", "requirements.txt", "requirements-oracle.txt"}
-    for folder in ("tests", "docs", "benchmarks", "convcraft/zoo/pretrained", "convcraft/training/tables"):
+    for folder in ("tests", "docs", "benchmarks", "convcraft/zoo/pretrained", "convcraft/training/sizing/tables"):
         expected |= {str(path.relative_to(checkout)) for path in (checkout / folder).rglob("*") if path.is_file()}
     assert not expected - names
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]

@@ -12,7 +12,7 @@ from convcraft.zoo.graphs import is_model
 
 from .data import Data
 from .data.pipeline import Source
-from .monitor import gradient_norms
+from .diagnosis.monitor import gradient_norms
 
 FILTERS = 64  # that the report shows
 PROBE = 64  # images for the gradients, fewer of large ones: a step keeps all that it computes

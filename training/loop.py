@@ -18,9 +18,10 @@ import keras
 
 from convcraft import catalog, zoo
 
-from . import batch_sizes, common, distribute, environment, rundir
+from . import common, distribute, environment, rundir
 from .report.format import duration
 from .runs import Run
+from .sizing import batch_sizes
 
 
 def run(

@@ -13,8 +13,9 @@ import keras
 import convcraft
 from convcraft import zoo
 
-from . import adapt, checkpoint, common, distribute, preflight, requirements, rundir
+from . import adapt, checkpoint, common, distribute, requirements, rundir
 from .callbacks import History, Phases, TimeLimit
+from .checking import preflight
 from .data import Data, Feed
 from .data.streams import StreamFeed
 from .optimize import innermost

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import keras
 
-from . import batch_sizes, common, distribute
+from . import common, distribute
 from .data import Data
 from .runs import Run
+from .sizing import batch_sizes
 
 
 class _Caught(Exception):

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..diagnosis import diagnose
+from ..diagnosis.findings import diagnose
 from .charts import curves
 from .format import duration, integer, is_number, number, percent, plural, scroll, section, table, text
 from .lines import Line, smooth

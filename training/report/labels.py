@@ -12,7 +12,7 @@ from .pictures import data_uri
 from .shell import document
 
 if TYPE_CHECKING:
-    from ..suspects import Suspect, SuspiciousLabels
+    from ..labels.suspects import Suspect, SuspiciousLabels
 
 PAIRS = 15
 FEW_AGREE = 0.5

@@ -13,20 +13,7 @@ from typing import Any
 from ..rundir import write_atomically
 from . import masks, several
 from .certainty import certainty
-from .format import (
-    duration,
-    integer,
-    is_number,
-    keep,
-    large,
-    moment,
-    number,
-    percent,
-    plural,
-    scroll,
-    table,
-    text,
-)
+from .format import duration, integer, is_number, keep, large, moment, number, percent, plural, scroll, table, text
 from .history import diagnosis, learning
 from .network import evidence, network
 from .predictions import classes, confusion, mistakes, uncertain

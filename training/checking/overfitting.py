@@ -1,0 +1,271 @@
+"""A few images, learned by heart: what cannot do that will not learn from many."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from convcraft import layers
+
+from .. import distribute
+from ..data import Data
+from ..diagnosis.symptoms import Finding
+from ..optimize import at_rate, largest_rate
+from ..restoring import same_draws, unchanged
+
+IMAGES = 16
+STEPS = 100
+RIGHT = 0.9  # of the images, learned by heart
+FALLEN = 0.3  # of the first loss, where there are no classes to be right about
+
+
+@dataclass
+class Check:
+    """What a check found; true where it found nothing wrong.
+
+    Attributes:
+        ok: whether all is well.
+        reason: in a sentence, or one line a finding.
+        history: losses, and accuracies where there are classes, of each step on the few images.
+        findings: what is wrong, the most telling first.
+        fatal: names of those with which training is certain to fail.
+        unknown: what could not be checked, and why.
+
+    Example:
+        >>> bool(Check(False, "labels out of range: 3 labels of train are outside 0 to 9."))
+        False
+    """
+
+    ok: bool
+    reason: str
+    history: dict[str, list[float]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    fatal: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Whether all is well."""
+        return self.ok
+
+    @property
+    def names(self) -> list[str]:
+        """Of the findings."""
+        return [finding.name for finding in self.findings]
+
+    def __str__(self) -> str:
+        """The reason, and what was not checked."""
+        return "\n".join([self.reason, *(f"Not checked: {what}." for what in self.unknown)])
+
+
+def can_overfit(model: keras.Model, data: Any, *, images: int = IMAGES, steps: int = STEPS) -> Check:
+    """Whether a model learns a few images by heart; it is left as it was.
+
+    With its own loss and its own optimizer, at the largest rate of its schedule, the same batch again and again. What
+    keeps a network from learning by heart is switched off: dropout and drop-path. Augmentation within the model, weight
+    decay and the paths of FractalNet stay.
+
+    Args:
+        model: compiled and built, functional or not.
+        data: a pair of arrays (x, y), or a `training.data.Data`. Of more images than are asked for, some of each class.
+        images: how many.
+        steps: at most; fewer where they are learned before.
+
+    Returns:
+        A `Check`, true where 90 % of the images are told right, or, where there are no classes to be right about, the
+        loss fell to 30 % of the first. Its `history` has the loss of each step.
+
+    Raises:
+        ValueError: for a model that is not compiled or not built, and for data without images or of one class.
+
+    Example:
+        >>> keras.utils.set_random_seed(0)
+        >>> net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> net.compile(keras.optimizers.Adam(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> x, y = np.random.default_rng(0).normal(size=(4, 4)), np.array([0, 1, 0, 1])
+        >>> bool(can_overfit(net, (x, y)))
+        True
+
+    Reference:
+        Karpathy 2019, "A Recipe for Training Neural Networks", step 2: overfit one batch.
+    """
+    if images < 2 or steps < 1:
+        raise ValueError(f"can_overfit: expected images >= 2 and steps >= 1, received {images} and {steps}.")
+    x, y = few(*_pair(data), images)
+    with same_draws():
+        trial = Trial(model, x, y)
+        history = trial.learn(trial.rate, steps)
+    return Check(learned(history), told(history, len(x)), history)
+
+
+class Trial:
+    """A model with a copy of its optimizer, before a few images; each `learn` leaves it as it was.
+
+    Args:
+        model: compiled and built.
+        x: images.
+        y: labels, as its loss wants them.
+
+    Attributes:
+        rate: the optimizer's, or the largest of its schedule.
+        after: weights at the end of the last `learn`, in the order of `model.trainable_variables`.
+    """
+
+    def __init__(self, model: keras.Model, x: np.ndarray, y: np.ndarray):
+        require_ready(model)
+        self.model, self.x, self.y = model, x, y
+        self.rate = largest_rate(model.optimizer)
+        self.after: list[np.ndarray] = []
+        with distribute.scope(distribute.strategy_of(model)):
+            self.apart = _Apart(model)
+            self.apart.compile(
+                at_rate(model.optimizer, self.rate),
+                model.loss,
+                metrics=metrics(model.loss, y),
+                jit_compile=getattr(model, "jit_compile", None) or False,
+            )
+
+    def learn(self, rate: float, steps: int) -> dict[str, list[float]]:
+        """The history of at most so many steps from the model's own weights; less where all is learned, or lost."""
+        with _steady(self.model), unchanged(self.apart):
+            self.apart.optimizer.learning_rate = rate
+            options = {"batch_size": len(self.x), "epochs": steps, "shuffle": False, "verbose": 0}
+            done = self.apart.fit(self.x, self.y, callbacks=[_Enough()], **options)
+            self.after = [layers.base.to_numpy(variable).copy() for variable in self.model.trainable_variables]
+        return {name: [float(value) for value in values] for name, values in done.history.items()}
+
+
+def learned(history: Mapping[str, list[float]]) -> bool:
+    """Whether the images are known by heart."""
+    if "accuracy" in history:
+        return history["accuracy"][-1] >= RIGHT
+    return bool(history["loss"][-1] <= FALLEN * history["loss"][0])
+
+
+def told(history: Mapping[str, list[float]], count: int) -> str:
+    """What became of the images, in words."""
+    losses = history["loss"]
+    known = "were learned" if learned(history) else "were not learned"
+    right = f", accuracy {history['accuracy'][-1]:.2f}" if "accuracy" in history else ""
+    course = f"the loss went from {losses[0]:.3g} to {losses[-1]:.3g}{right}"
+    return f"{count} images {known} by heart in {len(losses)} steps: {course}"
+
+
+def few(x: np.ndarray, y: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """So many of the images: of each class in turn, those first that come first.
+
+    Example:
+        >>> few(np.arange(6), np.array([0, 0, 0, 0, 1, 2]), 4)[1].tolist()
+        [0, 1, 2, 0]
+    """
+    labels = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y), -1)[:, 0]
+    turn = np.zeros(len(y), "int64")
+    for label in np.unique(labels):
+        turn[labels == label] = np.arange((labels == label).sum())
+    chosen = np.lexsort((labels, turn))[:count]
+    return x[chosen], y[chosen]
+
+
+def metrics(loss: Any, y: np.ndarray) -> list[Any] | None:
+    """Crossentropy without penalties, and accuracy; None for a loss that is none of classes."""
+    kind = crossentropy(loss)
+    if kind is None or kind == "binary":
+        return ["accuracy"] if kind else None
+    one_hot = kind != "sparse" and y.ndim in (2, 4) and y.shape[-1] > 1
+    made = keras.metrics.CategoricalCrossentropy if one_hot else keras.metrics.SparseCategoricalCrossentropy
+    guessed = made(name="crossentropy", from_logits=from_logits(loss))
+    return [guessed, "accuracy"] if y.ndim <= 2 else [guessed]  # most of a mask is background, which is soon right
+
+
+def crossentropy(loss: Any) -> str | None:
+    """ "sparse", "categorical" or "binary"; "any" for ours, which takes numbers and one-hot labels; else None."""
+    if isinstance(loss, layers.BootstrappedCrossentropy):
+        return "any"
+    name = loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", "")
+    name = str(name).lower().replace("_", "")
+    if "crossentropy" not in name and "focal" not in name:
+        return None
+    return next((kind for kind in ("sparse", "binary", "categorical") if kind in name), None)
+
+
+def from_logits(loss: Any) -> bool:
+    """Whether a crossentropy takes logits."""
+    return bool(getattr(loss, "from_logits", False))
+
+
+def require_ready(model: keras.Model) -> None:
+    """Raises a ValueError where a model cannot be trained as it is."""
+    if not getattr(model, "compiled", False):
+        raise ValueError(f"Expected a compiled model, received {model.name} as it was built: call model.compile(…).")
+    if not model.built:
+        raise ValueError(f"Expected {model.name} to be built: show it a batch of images first, model(images).")
+
+
+class _Apart(keras.Model):
+    """A model within another, which is compiled apart."""
+
+    def __init__(self, inner: keras.Model):
+        super().__init__(name=inner.name)
+        self.inner = inner
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """What the model within answers."""
+        return self.inner(inputs, training=training)
+
+
+class _Enough(keras.callbacks.Callback):
+    """Stops where all is learned, or nothing is a number any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = 0.0
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """After each step, for an epoch is one batch."""
+        history = {name: [float(value)] for name, value in (logs or {}).items()}
+        self.first = self.first or history["loss"][0]
+        history["loss"].insert(0, self.first)
+        self.model.stop_training = learned(history) or not np.isfinite(history["loss"][-1])
+
+
+@contextlib.contextmanager
+def _steady(model: keras.Model) -> Iterator[None]:
+    """Within, nothing is dropped at random: dropout and drop-path have a rate of 0."""
+    kinds = keras.layers
+    noisy = (
+        kinds.Dropout,
+        kinds.SpatialDropout1D,
+        kinds.SpatialDropout2D,
+        kinds.SpatialDropout3D,
+        kinds.AlphaDropout,
+        kinds.GaussianDropout,
+        layers.DropPath,
+    )
+    found = [layer for layer in model._flatten_layers() if isinstance(layer, noisy)]
+    rates = [layer.rate for layer in found]
+    try:
+        for layer in found:
+            layer.rate = 0
+        yield
+    finally:
+        for layer, rate in zip(found, rates, strict=True):
+            layer.rate = rate
+
+
+def _pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays, of at least two classes or values."""
+    if isinstance(data, Data):
+        from .samples import sampled
+
+        data = sampled(data).train
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise ValueError(f"can_overfit: expected a pair of arrays (x, y) or data, received {type(data).__name__}.")
+    x, y = (np.asarray(each) for each in data)
+    if len(x) < 2 or len(x) != len(y):
+        raise ValueError(f"can_overfit: expected two images at least, each with a label, received {len(x)}, {len(y)}.")
+    if (y == y[0]).all():
+        raise ValueError("can_overfit: expected images of two classes at least, received one, which any bias learns.")
+    return x, y

@@ -1,0 +1,167 @@
+"""What a check looks at: some images and labels of each split, out of whatever `fit` takes."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from convcraft.layers.base import to_numpy
+
+from ..data import Data, Source
+from ..data.pipeline import ArraySource
+from ..data.streams import most
+
+READ = 2**28  # values of a split that are compared with another's
+SLOW = 1000  # images that are compared where each must be read from a file
+
+
+@dataclass
+class Samples:
+    """Images and labels, spread over the splits.
+
+    Attributes:
+        images: of each split, float32.
+        labels: theirs, as the loss is given them: numbers, one-hot, masks or quantities.
+        every_label: those of all images of a split where they are numbers; else as `labels`.
+        digests: of images that are looked for in other splits.
+        totals: images in each split; those that were read where there is no telling.
+        names: of the classes, where they are known.
+    """
+
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    every_label: dict[str, np.ndarray] = field(default_factory=dict)
+    digests: dict[str, list[int]] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+
+    @property
+    def train(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the training split."""
+        return self.images["train"], self.labels["train"]
+
+
+def sampled(data: Any, validation: Any = None) -> Samples:
+    """Some images of each split.
+
+    Args:
+        data: a `training.data.Data`, a pair of arrays, or batches (x, y) that can be read again; of batches, the
+            first are read.
+        validation: the same, to validate on.
+
+    Raises:
+        ValueError: for anything else, and for data without images or labels.
+    """
+    found = Samples()
+    if isinstance(data, Data):
+        found.names = [str(name) for name in data.class_names]
+        for split in data.counts:
+            if data.streams:
+                images, labels = data.streams[split].sample
+                counts = data.counts[split]
+                _keep(found, split, images, labels, sum(counts.values()))
+                found.every_label[split] = np.repeat(np.arange(len(counts)), list(counts.values()))
+                found.digests[split] = list(_digests(images))
+            else:
+                _take(found, split, data.sources[split], data.mix)
+        return found
+    for split, given in (("train", data), ("val", validation)):
+        if given is None and split == "val":
+            continue
+        if isinstance(given, tuple | list) and len(given) in (2, 3) and all(hasattr(each, "shape") for each in given):
+            _arrays(found, split, given[0], given[1])
+        else:
+            _read(found, split, given)
+    return found
+
+
+def _take(found: Samples, split: str, source: Source, mix: Any) -> None:
+    """Of a source: spread over it."""
+    total = len(source)
+    chosen = _some(total, most(source.image_shape))
+    images, labels = source.batch(chosen)
+    if mix is not None:
+        images, labels = (to_numpy(each) for each in mix(images, labels, training=False))
+    _keep(found, split, images, labels, total)
+    if source.labels.ndim == 1:
+        found.every_label[split] = source.labels
+    kept = source
+    while hasattr(kept, "source"):  # with other labels, or in another order
+        kept = kept.source
+    limit = max(1, READ // int(np.prod(source.image_shape))) if isinstance(kept, ArraySource) else SLOW
+    chosen = _some(total, limit)
+    parts = (source.batch(chosen[start : start + 256])[0] for start in range(0, len(chosen), 256))
+    found.digests[split] = [digest for part in parts for digest in _digests(part)]
+
+
+def _arrays(found: Samples, split: str, x: Any, y: Any) -> None:
+    """Of a pair of arrays."""
+    x, y = to_numpy(x), to_numpy(y)
+    if not len(x) or len(x) != len(y):
+        raise ValueError(f"check: expected images and as many labels in {split}, received {len(x)} and {len(y)}.")
+    chosen = _some(len(x), most(x.shape[1:]))
+    _keep(found, split, x[chosen], y[chosen], len(x))
+    if y.ndim <= 2:
+        found.every_label[split] = y
+    chosen = _some(len(x), max(1, READ // max(1, int(np.prod(x.shape[1:])))))
+    found.digests[split] = list(_digests(x[chosen]))
+
+
+def _read(found: Samples, split: str, batches: Any) -> None:
+    """Of batches: the first."""
+    if isinstance(batches, Iterator):
+        raise ValueError(
+            f"check: expected {split} data that can be read again, received an iterator, of which fit would miss what "
+            "is read here. Pass what it was made from."
+        )
+    images: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    total = 0
+    for batch in _batches(batches, split):
+        if not isinstance(batch, tuple | list) or len(batch) < 2:
+            raise ValueError(f"check: expected batches (images, labels) in {split}, received {type(batch).__name__}.")
+        images.append(to_numpy(batch[0]))
+        labels.append(to_numpy(batch[1]))
+        total += len(images[-1])
+        if total >= most(images[-1].shape[1:]):
+            break
+    if not total:
+        raise ValueError(f"check: expected images in {split}, received none: the data are empty.")
+    x = np.concatenate(images)
+    _keep(found, split, x, np.concatenate(labels), total)
+    found.digests[split] = list(_digests(x))
+
+
+def _batches(batches: Any, split: str) -> Iterable[Any]:
+    if hasattr(batches, "as_numpy_iterator"):
+        return batches
+    if hasattr(batches, "__getitem__") and hasattr(batches, "__len__"):  # a PyDataset, which never ends by itself
+        return (batches[number] for number in range(len(batches)))
+    if isinstance(batches, Iterable):
+        return batches
+    raise ValueError(
+        f"check: expected {split} data to be a training.data.Data, a pair of arrays (x, y) or batches of both, "
+        f"received {type(batches).__name__}."
+    )
+
+
+def _keep(found: Samples, split: str, images: np.ndarray, labels: np.ndarray, total: int) -> None:
+    found.images[split] = np.asarray(images, "float32")
+    found.labels[split] = found.every_label[split] = np.asarray(labels)
+    found.totals[split] = total
+
+
+def _digests(images: np.ndarray) -> Iterator[int]:
+    """A number for each image, the same for the same image within this process."""
+    images = np.asarray(images, "float32")
+    with np.errstate(invalid="ignore"):
+        small = images.astype("uint8")  # a quarter to read, where nothing is lost by it
+    whole = (small == images).reshape(len(images), -1).all(axis=1)
+    for image, bytes_, is_whole in zip(images, small, whole, strict=True):
+        yield hash((bytes_ if is_whole else image).tobytes())
+
+
+def _some(total: int, most: int) -> np.ndarray:
+    """Of so many images at most so many, always the same: at random, for classes may come in turn."""
+    return np.sort(np.random.default_rng(0).permutation(total)[:most])

@@ -1,0 +1,1 @@
+"""Several models as one: fused scores and features, checkpoints, snapshots, cross-validation."""

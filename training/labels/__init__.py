@@ -1,0 +1,1 @@
+"""Labels that are wrong: planted on purpose, and found."""
