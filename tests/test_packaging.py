@@ -142,7 +142,10 @@ def test_wheel_has_the_package_and_nothing_else(wheel, checkout):
     for part in PARTS:
         sources |= {f"convcraft/{path.relative_to(checkout)}" for path in (checkout / part).rglob("*.py")}
     weights = {f"convcraft/zoo/pretrained/{path.name}" for path in (checkout / "zoo" / "pretrained").iterdir()}
-    tables = {f"convcraft/training/sizing/tables/{path.name}" for path in (checkout / "training" / "tables").iterdir()}
+    tables = {
+        f"convcraft/training/sizing/tables/{path.name}"
+        for path in (checkout / "training" / "sizing" / "tables").iterdir()
+    }
     assert package == sources | weights | tables and weights and tables
     assert any(name.endswith("licenses/LICENSE") for name in files)
 
