@@ -23,7 +23,7 @@ def train(recipe: str, config: dict[str, Any], command: str, failed: str) -> Non
     """
     from .loop import child_environment
 
-    words = [sys.executable, "-m", "convcraft.training.processes", recipe, json.dumps(config), command]
+    words = [sys.executable, "-m", __name__, recipe, json.dumps(config), command]
     with subprocess.Popen(words, stdin=subprocess.PIPE, env=child_environment()) as process:
         status = process.wait()
     if status:

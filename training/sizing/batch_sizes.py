@@ -142,7 +142,7 @@ def _fits(recipe: str, config: common.Common) -> bool:
     """Whether a process that takes the recipe's first steps has memory enough; what else is wrong the run will say."""
     from ..loop import child_environment
 
-    words = [sys.executable, "-m", "convcraft.training.batch_sizes", recipe, json.dumps(dataclasses.asdict(config))]
+    words = [sys.executable, "-m", __name__, recipe, json.dumps(dataclasses.asdict(config))]
     done = subprocess.run(words, env=child_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return done.returncode not in (EXHAUSTED, *KILLED)
 
