@@ -13,7 +13,8 @@ from types import SimpleNamespace
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/recipes.md"
-BEGIN, END = "<!-- {} by docs/recipes.py -->", "<!-- end of {} -->"
+sys.path.insert(0, str(ROOT / "benchmarks"))  # for marks.py
+from marks import between  # noqa: E402
 
 # Why a recipe uses a layer, where the layer's own first line does not say it.
 WHY = {
@@ -134,9 +135,7 @@ def page() -> str:
     """The page, its tables made anew."""
     text = PAGE.read_text(encoding="utf-8")
     for name, table in tables().items():
-        begin, end = BEGIN.format(name), END.format(name)
-        before, rest = text.split(begin)
-        text = f"{before}{begin}\n{table}\n{end}{rest.split(end)[1]}"
+        text = between(text, name, "docs/recipes.py", table)
     return text
 
 
