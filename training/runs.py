@@ -18,6 +18,8 @@ from .callbacks import History, Phases, TimeLimit
 from .checking import preflight
 from .data import Data, Feed
 from .data.streams import StreamFeed
+from .diagnosis.findings import diagnose
+from .diagnosis.monitor import Monitor
 from .optimize import innermost
 from .progress import Progress
 
@@ -40,6 +42,7 @@ class Run:
         checkpoint_minutes: between checkpoints within an epoch; there is one at the end of each, too.
         earlier: seconds that earlier starts of this run took.
         checks: what was found wrong before training, a line each; None where that was left out.
+        diagnosis: what a `Monitor` among the callbacks saw, as a dictionary; None without one.
     """
 
     checkpoint_minutes = 5.0
@@ -65,6 +68,7 @@ class Run:
         self.parts: list[Run] = []
         self.told = False
         self.checks: list[str] | None = None
+        self.diagnosis: dict[str, Any] | None = None
         self.model: keras.Model | None = None
         self.metrics: dict[str, Any] | None = None
 
@@ -140,7 +144,8 @@ class Run:
         Args:
             model: compiled, built under `self.scope()`.
             data: a `training.data.Data`.
-            callbacks: Keras callbacks; their numbers and arrays are part of the checkpoints.
+            callbacks: Keras callbacks; their numbers and arrays are part of the checkpoints. What a `Monitor` among
+                them sees goes into the report's diagnosis.
 
         Returns:
             The trained model, which is saved as `model.keras`.
@@ -159,7 +164,9 @@ class Run:
             self.earlier = saved["progress"]["seconds"]
             with self.scope():  # the optimizer's variables are made here
                 checkpoint.restore_model(model, saved)  # what layers were adapted to, too
-            self.checks = rundir.read_json(self.directory / "config.json").get("checks") if self.chief else None
+            if self.chief:
+                known = rundir.read_json(self.directory / "config.json")
+                self.checks, self.diagnosis = known.get("checks"), known.get("diagnosis")
             print(f"Resuming after {start} of {self.epochs} epochs and {feed.start} of {feed.steps} steps.", flush=True)
         else:
             self._adapt(model, data)
@@ -207,9 +214,18 @@ class Run:
         if average:
             model.optimizer.finalize_variable_values(model.trainable_weights)
         if self.chief:
+            self._diagnose(model, data, callbacks)
             save_model(model, self.directory / "model.keras")
         self.model = model
         return model
+
+    def _diagnose(self, model: keras.Model, data: Data, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        """Keeps what a `Monitor` saw; of a run that was resumed, since then."""
+        monitor = next((each for each in callbacks if isinstance(each, Monitor) and each.epochs), None)
+        if monitor is not None:
+            found = diagnose(monitor, len(data.class_names))
+            self.diagnosis = {**dataclasses.asdict(found), "epochs": len(monitor.epochs)}
+            self._describe(model, data)
 
     def _refuse(self, model: keras.Model, data: Data, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """Raises a ValueError for what cannot be trained, and tells what was found in the data."""
@@ -264,6 +280,7 @@ class Run:
                     "remarks": data.report.remarks(),
                 },
                 "checks": self.checks,
+                "diagnosis": self.diagnosis,
             },
         )
 

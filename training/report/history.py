@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..diagnosis.findings import diagnose
+from ..diagnosis.findings import Diagnosis, diagnose
+from ..diagnosis.symptoms import Finding
 from .charts import curves
 from .format import duration, integer, is_number, number, percent, plural, scroll, section, table, text
 from .lines import Line, smooth
@@ -58,18 +59,35 @@ def softened(line: Line) -> list[Line]:
 
 
 def diagnosis(record: Record) -> str:
-    """What the curves say is wrong, by which number, and what to do."""
+    """What was found before training, and what curves or a monitor say is wrong, by which number, and what to do."""
+    checks = record.config.get("checks")
+    lines = [text(line) for line in checks if isinstance(line, str)] if isinstance(checks, list) else []
+    before = f"<p>Found before training:</p><ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>" if lines else ""
     if not record.epochs or any("loss" not in epoch for epoch in record.epochs):
-        return ""
-    keys = {key for epoch in record.epochs for key, value in epoch.items() if isinstance(value, int | float)}
-    history = {key: [_float(epoch.get(key)) for epoch in record.epochs] for key in {*keys, "loss"}}
-    found = diagnose(history, len(record.classes()) or None)
+        return section("diagnosis", "Diagnosis", before) if before else ""
+    found, note = _judged(record)
     rows = [[text(each.name), f"{text(each.number)}.", f"{text(each.advice)}."] for each in found.findings]
     head = ["Finding", "What it rests on", "What to do"]
-    said = scroll("Diagnosis", table("", head, rows)) if rows else "<p>Nothing wrong was found.</p>"
+    said = scroll("Diagnosis", table("", head, rows)) if rows else "<p>Nothing wrong was found in the curves.</p>"
     unknown = [what for what in found.unknown if "Monitor" not in what]  # what only a monitor sees is no news of a run
-    rest = f'<p class="note">Not judged: {text("; ".join(unknown))}.</p>' if unknown else ""
-    return section("diagnosis", "Diagnosis", said, rest)
+    rest = [note, f"Not judged: {text('; '.join(unknown))}." if unknown else ""]
+    notes = "".join(f'<p class="note">{each}</p>' for each in rest if each)
+    return section("diagnosis", "Diagnosis", before, said, notes)
+
+
+def _judged(record: Record) -> tuple[Diagnosis, str]:
+    """What is known of a training, and what to say of the monitor that saw it, or a part of it."""
+    keys = {key for epoch in record.epochs for key, value in epoch.items() if isinstance(value, int | float)}
+    history = {key: [_float(epoch.get(key)) for epoch in record.epochs] for key in {*keys, "loss"}}
+    found, seen = diagnose(history, len(record.classes()) or None), record.config.get("diagnosis")
+    if not isinstance(seen, dict) or not isinstance(seen.get("findings"), list):
+        return found, ""
+    more = [Finding(**each) for each in seen["findings"]]
+    if seen.get("epochs") == len(record.epochs):  # it has read the same curves, and knows more
+        return Diagnosis(more, list(seen.get("unknown", ()))), "Judged with a monitor of every batch and layer."
+    new = [finding for finding in more if finding.name not in found.names]
+    note = f"A monitor saw {seen.get('epochs')} of {len(record.epochs)} epochs, for the run was resumed."
+    return Diagnosis([*found.findings, *new], found.unknown), note
 
 
 def metrics_of(epochs: list[dict[str, Any]]) -> list[str]:

@@ -252,6 +252,7 @@ class Config(training.Common):
     output: str = ""
     strategy: str = "none"
     shift: int = 0
+    watch: bool = False
 
 def data(config):
     rng = np.random.default_rng(0)
@@ -269,7 +270,7 @@ def train(config, run):
         net.trainable = config.shift < 2
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         net.compile(keras.optimizers.SGD(0.1), loss, weighted_metrics=["accuracy"], jit_compile=False)
-    return run.fit(net, images)
+    return run.fit(net, images, [training.Monitor(images)] if config.watch else [])
 """
 
 
@@ -294,6 +295,26 @@ def test_a_run_tells_keeps_and_refuses_and_trains_the_same(recipe, tmp_path, cap
     with pytest.raises(ValueError, match="everything is frozen: .*--no-check trains all the same"):
         training.run(recipe, {"shift": 2}, tmp_path / "refused")
     assert common.Common().check
+
+
+def test_the_report_shows_what_check_and_a_monitor_found(recipe, tmp_path):
+    run = training.run(recipe, {"shift": 1, "watch": True, "epochs": 2}, tmp_path / "run")
+    assert run.diagnosis["epochs"] == 2 and not any("Monitor" in what for what in run.diagnosis["unknown"])
+    path = tmp_path / "run" / "config.json"
+
+    def shown():
+        html = training.report.write(tmp_path / "run").read_text()
+        return html[html.index('id="diagnosis"') :].partition("</section>")[0]
+
+    assert "labels look shuffled: images that look most alike" in shown() and "with a monitor" in shown()
+    config = json.loads(path.read_text())
+    seen = {"name": "dead units", "number": "90 % of a <layer>", "advice": "Another rate"}
+    path.write_text(
+        json.dumps(config | {"checks": None, "diagnosis": {"findings": [seen], "unknown": [], "epochs": 2}})
+    )
+    assert "dead units" in shown() and "90 % of a &lt;layer&gt;." in shown() and "Found before" not in shown()
+    path.write_text(json.dumps(config | {"diagnosis": {"findings": [seen], "unknown": [], "epochs": 1}}))
+    assert "dead units" in shown() and "A monitor saw 1 of 2 epochs" in shown()
 
 
 def test_the_command(recipe, capsys):
