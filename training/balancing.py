@@ -1,12 +1,14 @@
 """Classes of unequal size: noticed, shown more or less often, in equal shares, in two stages, or weighted."""
 
 import dataclasses
+import numbers
 from collections.abc import Sequence
 
 import numpy as np
 
 from .data import Data
 from .data.sampling import EPOCHS, STAGES, Epochs, Stages
+from .requirements import loaded
 
 NOTICED = 3.0  # times as many images: below that, balancing was not seen to matter
 KINDS = ("none", *EPOCHS, "weights", "two_stage")  # of `--balance`
@@ -29,7 +31,7 @@ def imbalance(data: Data) -> tuple[float, str, str]:
         >>> imbalance(data)
         (2.0, '0', '1')
     """
-    counts = data.counts["train"]
+    counts = _classes(data, "imbalance")
     most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     return counts[most] / max(1, counts[least]), most, least
 
@@ -63,7 +65,7 @@ def class_weights(data: Data) -> dict[int, float]:
         >>> class_weights(data)
         {0: 0.75, 1: 1.5}
     """
-    counts = np.array(list(data.counts["train"].values()), "float64")
+    counts = np.array(list(_classes(data, "class_weights").values()), "float64")
     return {label: float(weight) for label, weight in enumerate(counts.sum() / (len(counts) * np.maximum(counts, 1)))}
 
 
@@ -108,7 +110,7 @@ def balance(data: Data, kind: str = "oversample", *, strength: float = 1.0) -> D
             ": weights go into the loss, fit(class_weight=training.class_weights(data))" if kind == "weights" else ""
         )
         raise ValueError(f"balance: expected kind to be one of {known}; received {kind!r}{weights}.")
-    if not 0 <= strength <= 1:
+    if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
         raise ValueError(f"balance: expected strength from 0 to 1, received {strength!r}.")
     if kind == "batches" and strength != 1:
         raise ValueError(f"balance: expected strength 1 with batches, whose shares are equal, received {strength!r}.")
@@ -162,9 +164,16 @@ def two_stage(data: Data, switch: int, first: str = "all", second: str = "balanc
     return dataclasses.replace(data, sampling=Stages(first, second, int(switch)))
 
 
+def _classes(data: Data, name: str) -> dict[str, int]:
+    """The number of training images of each class."""
+    if loaded(data, name).masks:
+        raise ValueError(f"{name}: expected a label for each image, received masks.")
+    return data.counts["train"]
+
+
 def _check(data: Data, name: str) -> None:
     """Refuses what has no order of ours, or no classes to balance."""
-    if data.streams:
+    if loaded(data, name).streams:
         raise ValueError(f"{name}: expected data that can be read in any order, received tf.data: balance that itself.")
     if data.masks:
         raise ValueError(f"{name}: expected a label for each image, received masks: weight the classes in the loss.")

@@ -1,6 +1,7 @@
 """What is refused before hours of training."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 
@@ -9,6 +10,24 @@ from convcraft import zoo
 from .data import Data, check_fits
 from .distribute import Strategy, strategy_of
 from .optimize import innermost
+
+
+def loaded(data: Any, what: str) -> Data:
+    """`data`, if it is a `training.data.Data`.
+
+    Args:
+        data: what a function was given.
+        what: the function's name.
+
+    Raises:
+        ValueError: for arrays and the like, saying how to load them.
+    """
+    if not isinstance(data, Data):
+        raise ValueError(
+            f"{what}: expected data to be a training.data.Data, received {type(data).__name__}: load it with "
+            "training.data.load, which takes arrays, too."
+        )
+    return data
 
 
 def fits(model: keras.Model, data: Data) -> None:

@@ -175,6 +175,8 @@ def test_masks_streams_and_missing_labels_are_refused():
     masks = training.from_masks(np.zeros((10, 4, 4, 3), "uint8"), np.zeros((10, 4, 4), int), ["land", "water"])
     missing = training.inject_label_noise(load(), 0.5, "missing")
     streamed = dataclasses.replace(load(), streams={"train": None})
+    with pytest.raises(ValueError, match="class_weights: expected a label for each image, received masks"):
+        training.class_weights(masks)
     for function in (training.balance, lambda data: training.two_stage(data, 1)):
         for data, message in ((masks, "received masks"), (missing, "received 27 without"), (streamed, "tf.data")):
             with pytest.raises(ValueError, match=message):
@@ -187,6 +189,10 @@ def test_masks_streams_and_missing_labels_are_refused():
         (lambda data: training.balance(data, "more"), "kind to be one of oversample, undersample, batches, crops"),
         (lambda data: training.balance(data, "weights"), "class_weight=training.class_weights"),
         (lambda data: training.balance(data, strength=1.5), "strength from 0 to 1"),
+        (lambda data: training.balance(data, strength="1"), "strength from 0 to 1, received '1'"),
+        (lambda data: training.balance((1, 2)), "balance: expected data to be a training.data.Data, received tuple"),
+        (lambda data: training.two_stage((1, 2), 1), "two_stage: expected data to be a training.data.Data"),
+        (lambda data: training.class_weights([1, 2]), "class_weights: expected data to be a .*, received list"),
         (lambda data: training.balance(data, "batches", strength=0.5), "strength 1 with batches"),
         (lambda data: training.two_stage(data, 0), "switch to be a number of epochs, at least 1; received 0"),
         (lambda data: training.two_stage(data, 2, "some"), "first to be one of all, balanced, head, tail"),

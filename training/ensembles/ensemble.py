@@ -1,6 +1,6 @@
 """Several models as one: the mean of their probabilities, of equal weight or not, from the same raw images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -56,7 +56,7 @@ def Ensemble(
     Reference:
         Hansen, Salamon 1990, "Neural Network Ensembles".
     """
-    members = list(members)
+    members = listed(members)
     check(members)
     parts = np.full(len(members), 1 / len(members)) if weights is None else _weights(weights, len(members))
     images = keras.Input(image_shape(members), name="images")
@@ -109,14 +109,26 @@ def column_models(model: keras.Model, data: Any = None) -> list[keras.Model]:
     return columns
 
 
+def listed(models: Any, what: str = "members") -> list[keras.Model]:
+    """Models as a list.
+
+    Raises:
+        ValueError: for none, and for what is no list of models.
+    """
+    if isinstance(models, keras.Model | str | dict) or not isinstance(models, Iterable):
+        raise ValueError(f"Expected {what} to be a list of models, received {models!r}.")
+    found = list(models)
+    if not found:
+        raise ValueError(f"Expected {what} to be a list of models, received an empty one.")
+    return found
+
+
 def check(members: Sequence[keras.Model]) -> None:
     """Refuses models that cannot be members of one ensemble.
 
     Raises:
         ValueError: saying which does not fit, and why.
     """
-    if not members:
-        raise ValueError("Expected members to be a list of models, received an empty one.")
     first = members[0]
     owners: dict[int, int] = {}
     for number, member in enumerate(members, 1):
@@ -124,6 +136,11 @@ def check(members: Sequence[keras.Model]) -> None:
             raise ValueError(f"Expected members to be functional models of images, received {member!r}.")
         if len(member.output_shape) != 2:
             raise ValueError(f"Expected members from images to logits, received {member.name}.")
+        if member.output_shape[1] == 1:
+            raise ValueError(
+                f"Expected members with an output for each class, received {member.name}, with one output in all. Of "
+                "two classes, train two outputs."
+            )
         if member.output_shape != first.output_shape:
             raise ValueError(
                 f"Expected members of one output_shape, received {first.output_shape} and {member.output_shape} "
@@ -195,7 +212,10 @@ def _kind(member: keras.Model) -> str:
 
 
 def _weights(weights: Any, count: int) -> np.ndarray:
-    found = np.asarray(weights, "float64")
+    try:
+        found = np.asarray(weights, "float64")
+    except (TypeError, ValueError):
+        found = np.full(count, np.nan)
     right = found.shape == (count,) and np.isfinite(found).all() and (found >= 0).all()
     if not right or abs(found.sum() - 1) > SUMS:
         raise ValueError(f"Expected weights to be {count} numbers from 0 on with a sum of 1, received {weights!r}.")

@@ -11,6 +11,7 @@ from convcraft.layers import Model
 
 from .. import distribute, requirements
 from ..data import Data, Feed
+from ..requirements import loaded
 from ..tuning import bodies, frozen_features
 from . import ensemble
 
@@ -47,7 +48,7 @@ def fit_weights(members: Sequence[keras.Model], data: Data, *, mirrors: bool = F
     Reference:
         van der Laan, Polley, Hubbard 2007, "Super Learner", of which these are the convex weights.
     """
-    _require(data, "val")
+    _require(data, "val", "fit_weights")
     shares, labels = predictions(members, data, "val", mirrors)
     return convex_weights(shares, labels)
 
@@ -80,7 +81,8 @@ def stack(members: Sequence[keras.Model], data: Data, *, name: str = "stack") ->
     Reference:
         Wolpert 1992, "Stacked Generalization".
     """
-    _require(data, "val")
+    _require(data, "val", "stack")
+    members = ensemble.listed(members)
     shares, labels = predictions(members, data, "val")
     missing = sorted(set(range(len(data.class_names))) - set(labels.tolist()))
     if missing:
@@ -135,9 +137,8 @@ def fuse_features(
         Wei, Gao, Wu 2015, "Deep Spatial Pyramid Ensemble for Cultural Event Recognition", the ensemble of several
         networks' features.
     """
-    if isinstance(sources, str | os.PathLike | keras.Model) or not sources:
-        raise ValueError(f"Expected sources to be a list of models, received {sources!r}.")
-    _require(data, split)
+    sources = ensemble.listed(sources, "sources")
+    _require(data, split, "fuse_features")
     shape = data.image_shape
     images = keras.Input(shape, name="images")
     seen, levels = [], []
@@ -149,6 +150,7 @@ def fuse_features(
     both = levels[0] if len(levels) == 1 else keras.layers.Concatenate(dtype="float32")(levels)
     body = bodies.Body(Model(images, both), name, None, {})
     features = frozen_features.compute(body, data, split=split, mirror=False)
+    _finite(features.vectors[""], "features of the sources")
     if len(set(features.labels.tolist())) < len(data.class_names):
         raise ValueError(f"Expected {split} images of all {len(data.class_names)} classes, to learn from.")
     return _headed(images, [both], frozen_features.logistic(features, seed=data.seed), data.class_names, name)
@@ -158,7 +160,7 @@ def predictions(
     members: Sequence[keras.Model], data: Data, split: str, mirrors: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """What members answer to a split: probabilities, float32 (members, n, classes), and labels, int32 (n,)."""
-    members = list(members)
+    members = ensemble.listed(members)
     ensemble.check(members)
     images = keras.Input(ensemble.image_shape(members), name="images")
     shares = [ensemble.probabilities(each, images, f"member{n}", mirrors) for n, each in enumerate(members, 1)]
@@ -172,7 +174,10 @@ def predictions(
         answers = distribute.answers(model, pictures)
         parts.append(np.stack([answers[str(number)] for number in range(len(members))]))
         labels.append(given)
-    return np.concatenate(parts, axis=1), np.concatenate(labels).astype("int32")
+    found = np.concatenate(parts, axis=1)
+    for number, (member, share) in enumerate(zip(members, found, strict=True), 1):
+        _finite(share, f"probabilities of member {number} ({member.name})")
+    return found, np.concatenate(labels).astype("int32")
 
 
 def convex_weights(shares: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -194,8 +199,7 @@ def convex_weights(shares: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     true = np.maximum(shares[:, np.arange(len(labels)), labels].astype("float64"), ensemble.TINY)
     count = len(true)
-    if not np.isfinite(true).all():
-        raise ValueError("Expected probabilities that are numbers: a member's training has diverged.")
+    _finite(true, "probabilities")
 
     def loss(weights):
         mean = np.maximum(weights @ true, ensemble.TINY)
@@ -216,16 +220,21 @@ def convex_weights(shares: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return candidates[int(np.argmin(losses))]
 
 
-def _require(data: Data, split: str) -> None:
+def _require(data: Data, split: str, what: str) -> None:
     if split not in ("train", "val"):
         raise ValueError(f"Expected split to be train or val, for the test is no place to fit; received {split!r}.")
-    if split not in data.counts:
+    if split not in loaded(data, what).counts:
         raise ValueError(
             f"Expected data with {'validation' if split == 'val' else 'training'} images to fit to, received splits "
             f"{', '.join(data.counts)}: load them with validation=0.1, or give them apart."
         )
     if split == "val" and data.streams and data.streams.get("test") is data.streams["val"]:
         raise ValueError("Expected a test set apart from validation, received one that serves as both: give three.")
+
+
+def _finite(values: np.ndarray, what: str) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"Expected {what} that are numbers: its training has diverged.")
 
 
 def _shape_for(source: Any, shape: tuple[int, int, int]) -> tuple[int, ...]:

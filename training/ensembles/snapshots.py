@@ -9,6 +9,7 @@ import numpy as np
 from convcraft.layers.base import to_numpy
 
 from ..recalibration import recalibrate
+from .ensemble import listed
 
 
 class Keeper(keras.callbacks.Callback):
@@ -33,10 +34,30 @@ class Keeper(keras.callbacks.Callback):
         count = len(model.weights)
         made = []
         for start in range(0, len(self.kept), count):
-            copy = keras.models.clone_model(model)
+            copy = _copy(model)
             copy.set_weights(self.kept[start : start + count])
             made.append(copy)
         return made
+
+
+def _whole(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"Expected {name} to be a positive integer, received {value!r}.")
+
+
+def _copy(model: keras.Model) -> keras.Model:
+    """The same layers with weights of their own.
+
+    Raises:
+        ValueError: for a model class of the user's own that Keras cannot build again.
+    """
+    try:
+        return keras.models.clone_model(model)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected a functional or sequential model, of which Keras can make copies; {model.name} is a "
+            f"{type(model).__name__}. Give that class get_config, or build it from functions."
+        ) from error
 
 
 class Snapshots(Keeper):
@@ -61,7 +82,9 @@ class Snapshots(Keeper):
 
     def __init__(self, epochs: int, cycles: int):
         super().__init__()
-        if not 1 <= cycles <= epochs:
+        for name, value in (("epochs", epochs), ("cycles", cycles)):
+            _whole(name, value)
+        if cycles > epochs:
             raise ValueError(f"Expected from 1 to {epochs} cycles in {epochs} epochs, received {cycles}.")
         self.ends = [round(epochs * cycle / cycles) for cycle in range(1, cycles + 1)]
 
@@ -95,8 +118,7 @@ class Checkpoints(Keeper):
     def __init__(self, count: int = 5, *, every: int = 1, monitor: str | None = None):
         super().__init__()
         for name, value in (("count", count), ("every", every)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"Expected {name} to be a positive integer, received {value!r}.")
+            _whole(name, value)
         self.count, self.every, self.monitor = count, every, monitor
         self.scores: list[np.ndarray] = []  # higher is better
 
@@ -163,9 +185,7 @@ def average_weights(models: Sequence[keras.Model], data: Any) -> keras.Model:
         Izmailov, Podoprikhin, Garipov, Vetrov, Wilson 2018, "Averaging Weights Leads to Wider Optima and Better
         Generalization", arXiv 1803.05407, algorithm 1.
     """
-    models = list(models)
-    if not models:
-        raise ValueError("Expected models to be a list of models, received an empty one.")
+    models = listed(models, "models")
     first = models[0]
     for model in models:
         shapes = [[tuple(weight.shape) for weight in each.weights] for each in (first, model)]
@@ -178,7 +198,7 @@ def average_weights(models: Sequence[keras.Model], data: Any) -> keras.Model:
     for values in zip(*(model.get_weights() for model in models), strict=True):
         exact = np.issubdtype(values[0].dtype, np.integer)  # a count, of which there is no mean
         means.append(values[0] if exact else np.mean(np.stack(values), axis=0, dtype="float64"))
-    made = keras.models.clone_model(first)
+    made = _copy(first)
     made.set_weights(means)
     recalibrate(made, data)
     return made

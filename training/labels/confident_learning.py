@@ -62,8 +62,8 @@ def judge(labels: np.ndarray, probabilities: np.ndarray) -> Judged:
     sums = joint.sum(axis=1, keepdims=True)
     joint = np.where(sums > 0, joint / np.maximum(sums, 1), np.eye(classes))  # of a class that is never sure
     joint *= np.bincount(labels, minlength=classes)[:, None]
-    suspect = any_sure & (counted != labels) & (likely != labels)
     others = probabilities.copy()
     others[rows, labels] = -np.inf
     margin = probabilities[rows, labels] - others.max(axis=1)
+    suspect = any_sure & (counted != labels) & (margin < 0)  # who knows nothing accuses nobody
     return Judged(suspect, np.where(suspect, counted, likely), margin, joint)

@@ -1,11 +1,13 @@
 """Wrong labels on purpose, to learn how much of them a recipe bears."""
 
 import dataclasses
+import numbers
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ..data import Data, Source
+from ..requirements import loaded
 
 KINDS = ("uniform", "pairs", "permutation", "missing")
 MISSING = -1  # in place of a label
@@ -47,8 +49,9 @@ def inject_label_noise(
 
     Args:
         data: a `training.data.Data` of classes, not of masks.
-        rate: share of the images, from 0 to 1, that get another class than theirs; exact, up to rounding. Or the share
-            of each class, name to number, as where some classes are harder to tell; those not named stay right.
+        rate: share of the images, from 0 to 1, that get another class than theirs; exact, up to rounding; images
+            without a label are left alone. Or the share of each class, name to number, as where some classes are
+            harder to tell; those not named stay right.
         kind: "uniform": any other class, all alike, as careless work has it; "pairs": always the next class, the last
             one's is the first, as where one class is taken for another; "permutation": the class that one random
             permutation without fixed points gives, as in Reed et al. 2014; "missing": no class, -1 in its place, for
@@ -70,7 +73,8 @@ def inject_label_noise(
         >>> print(f"{wrong.mean():.2f}")
         0.40
     """
-    shares = _shares(data, rate)
+    shares = _shares(loaded(data, "inject_label_noise"), rate)
+    splits = [splits] if isinstance(splits, str) else splits
     if kind not in KINDS:
         raise ValueError(f"Expected kind to be one of {', '.join(KINDS)}, received {kind!r}.")
     strange = sorted(set(splits) - {"train", "val", "test"})
@@ -89,11 +93,12 @@ def inject_label_noise(
         rng = np.random.default_rng([seed, number])
         labels = sources[split].labels.copy()
         order = rng.permutation(len(labels))
+        order = order[labels[order] != MISSING]
         if isinstance(rate, Mapping):
             of = [order[labels[order] == label] for label in range(classes)]
             chosen = np.concatenate([rows[: round(share * len(rows))] for rows, share in zip(of, shares, strict=True)])
         else:
-            chosen = order[: round(rate * len(labels))]
+            chosen = order[: round(rate * len(order))]
         if kind == "missing":
             labels[chosen] = MISSING
         elif kind == "permutation":
@@ -118,7 +123,7 @@ def _shares(data, rate):
             known = ", ".join(map(str, data.class_names[:10]))
             raise ValueError(f"Expected rate of classes among {known}; received {strange[0]!r}.")
     for name, share in rates.items():
-        if not 0 <= share <= 1:
+        if not isinstance(share, numbers.Real) or not 0 <= share <= 1:
             raise ValueError(f"Expected rate from 0 to 1, received {share!r}{f' of {name!r}' if name else ''}.")
     return [rates.get(name, rates.get("", 0.0)) for name in data.class_names]
 

@@ -149,8 +149,14 @@ def suspicious_labels(
     Reference:
         Northcutt, Jiang, Chuang 2021, arXiv 1911.00068.
     """
-    if folds < 2:
-        raise ValueError(f"suspicious_labels: expected folds to be at least 2; received {folds}.")
+    if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
+        raise ValueError(f"suspicious_labels: expected folds to be a whole number, at least 2; received {folds!r}.")
+    splits = [splits] if isinstance(splits, str) else splits
+    if probabilities is not None and not (isinstance(probabilities, Mapping) and probabilities):
+        raise ValueError(
+            "suspicious_labels: expected probabilities to be a dictionary, split to an array (n, classes); received "
+            f"{type(probabilities).__name__}."
+        )
     strange = sorted(set(splits) - {"train", "val", "test"})
     if strange or not splits:
         raise ValueError(f"suspicious_labels: expected splits among train, val and test; received {list(splits)}.")
@@ -160,7 +166,8 @@ def suspicious_labels(
     chosen = [split for split in images.counts if split in (probabilities or splits) and split in splits]
     if not chosen:
         raise ValueError(
-            f"suspicious_labels: expected a split among {', '.join(images.counts)}; received {list(splits)}."
+            f"suspicious_labels: expected a split among {', '.join(images.counts)}; received "
+            f"{list(probabilities or splits)}."
         )
     sources = {split: source(images, split) for split in chosen}
     labels = np.concatenate([each.labels for each in sources.values()])

@@ -54,6 +54,9 @@ def test_it_is_saved_as_one_model_with_the_cost_of_all(tmp_path):
     "members, message",
     [
         ([], "received an empty one"),
+        (NET, "members to be a list of models, received <"),
+        (None, "members to be a list of models, received None"),
+        ([net(names=("ant",))], "an output for each class, received net, with one output in all"),
         ([net(), net(names=("ant", "bee"))], "one output_shape"),
         ([NET, NET], r"members 1 and 2 \(net\) have .*kernel in common"),
         ([keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(3, 1)])], "from images to logits"),
@@ -81,9 +84,9 @@ def test_weights_are_those_of_a_weighted_mean(fresh_process, tmp_path):
     assert kept == {"member1_weight": 0.7, "member3_weight": 0.3}
 
 
-@pytest.mark.parametrize("weights", [[0.5], [0.5, 0.6], [1.5, -0.5], [float("nan"), 1], ["a", "b"]])
+@pytest.mark.parametrize("weights", [[0.5], [0.5, 0.6], [1.5, -0.5], [float("nan"), 1], ["a", "b"], "mean"])
 def test_weights_that_are_none(weights):
-    with pytest.raises(ValueError, match="2 numbers from 0 on with a sum of 1|could not convert"):
+    with pytest.raises(ValueError, match="2 numbers from 0 on with a sum of 1"):
         Ensemble([net(0), net(1)], weights=weights)
 
 

@@ -85,6 +85,26 @@ def test_a_member_that_gives_no_numbers():
         fusion.convex_weights(np.full((2, 3, 2), np.nan), np.zeros(3, "int64"))
 
 
+def test_a_member_that_has_diverged_is_named():
+    broken = net(1)
+    broken.set_weights([weight * np.nan for weight in broken.get_weights()])
+    for fit in (fit_weights, stack):
+        with pytest.raises(
+            ValueError, match=r"probabilities of member 2 .* that are numbers: its training has diverged"
+        ):
+            fit([net(0), broken], data())
+    with pytest.raises(ValueError, match="features of the sources that are numbers"):
+        fuse_features([broken], data())
+
+
+def test_what_is_no_list_and_no_data():
+    for fit, what in ((fit_weights, "fit_weights"), (stack, "stack"), (fuse_features, "fuse_features")):
+        with pytest.raises(ValueError, match=f"{what}: expected data to be a training.data.Data, received tuple"):
+            fit([net(0)], (np.zeros((4, 4, 4, 1)), np.zeros(4)))
+        with pytest.raises(ValueError, match="to be a list of models, received <"):
+            fit(net(0), data())
+
+
 def test_members_are_weighed_on_validation_images_alone():
     """The labels of the other splits are turned round: weights stay as they were."""
     images, members = data(), [net(0), net(1), net(2)]

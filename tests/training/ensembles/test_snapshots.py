@@ -52,10 +52,40 @@ def test_snapshots_are_the_weights_at_the_ends_of_the_cycles():
     assert not np.array_equal(seen[1][0], seen[4][0])
 
 
-@pytest.mark.parametrize("cycles", [0, 6])
-def test_as_many_cycles_as_epochs_at_most(cycles):
-    with pytest.raises(ValueError, match=f"from 1 to 5 cycles in 5 epochs, received {cycles}"):
-        Snapshots(5, cycles)
+@pytest.mark.parametrize(
+    "epochs, cycles, message",
+    [
+        (5, 6, "from 1 to 5 cycles in 5 epochs, received 6"),
+        (5, 0, "cycles to be a positive integer, received 0"),
+        (5, 2.5, "cycles to be a positive integer, received 2.5"),
+        ("5", 2, "epochs to be a positive integer, received '5'"),
+    ],
+)
+def test_as_many_cycles_as_epochs_at_most(epochs, cycles, message):
+    with pytest.raises(ValueError, match=message):
+        Snapshots(epochs, cycles)
+
+
+class Own(keras.Model):
+    """Which Keras cannot build again."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.dense = keras.layers.Dense(units)
+
+    def call(self, images):
+        return self.dense(keras.ops.reshape(images, (len(images), -1)))
+
+
+def test_a_model_class_that_cannot_be_copied():
+    model = Own(3)
+    model(IMAGES)
+    keeper = Snapshots(1, 1)
+    keeper.set_model(model)
+    keeper.on_epoch_end(0)
+    for call in (lambda: keeper.models(model), lambda: average_weights([model, model], IMAGES)):
+        with pytest.raises(ValueError, match="functional or sequential model.*is a Own. Give that class get_config"):
+            call()
 
 
 class Script(Checkpoints):
@@ -131,6 +161,8 @@ def test_the_mean_of_weights_and_statistics_of_its_own():
 
 
 def test_weights_that_have_no_mean():
+    with pytest.raises(ValueError, match="models to be a list of models, received <"):
+        average_weights(net(), IMAGES)
     with pytest.raises(ValueError, match="received an empty one"):
         average_weights([], IMAGES)
     with pytest.raises(ValueError, match="one architecture.*net has other weights than net"):

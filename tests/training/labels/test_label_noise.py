@@ -81,6 +81,9 @@ def test_images_and_order_are_the_same():
     "arguments, message",
     [
         ({"rate": 1.1}, "rate from 0 to 1"),
+        ({"rate": float("nan")}, "rate from 0 to 1, received nan"),
+        ({"rate": "0.3"}, "rate from 0 to 1, received '0.3'"),
+        ({"rate": None}, "rate from 0 to 1, received None"),
         ({"rate": {"2": -0.1}}, "received -0.1 of '2'"),
         ({"rate": {"two": 0.1}}, "among 0, 1, 2, 3, 4; received 'two'"),
         ({"rate": 0.1, "kind": "some"}, "uniform, pairs"),
@@ -90,6 +93,25 @@ def test_images_and_order_are_the_same():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         inject_label_noise(CLEAN, **arguments)
+
+
+def test_noise_leaves_missing_labels_missing():
+    missing = inject_label_noise(CLEAN, 0.2, "missing")
+    before = missing.sources["train"].labels
+    for kind in ("uniform", "pairs", "permutation"):
+        after = inject_label_noise(missing, 0.5, kind).sources["train"].labels
+        np.testing.assert_array_equal(after < 0, before < 0)
+        known = before >= 0
+        assert (after != before)[known].mean() == pytest.approx(0.5, abs=0.5 / known.sum())
+
+
+def test_a_split_by_its_name_and_what_is_no_data():
+    noisy = inject_label_noise(CLEAN, 0.5, splits="val")
+    assert noisy.sources["train"] is CLEAN.sources["train"] and noisy.sources["val"] is not CLEAN.sources["val"]
+    with pytest.raises(
+        ValueError, match="inject_label_noise: expected data to be a training.data.Data, received tuple"
+    ):
+        inject_label_noise((np.zeros((4, 4, 4, 1)), np.zeros(4)), 0.5)
 
 
 def test_masks_are_refused():

@@ -85,6 +85,11 @@ def test_who_agrees_with_the_label_does_not_accuse():
     assert found.joint.tolist() == [[2, 1], [0, 2]] and not found.suspect.any()
 
 
+def test_who_knows_nothing_accuses_nobody():
+    found = judge(np.arange(9) % 3, np.full((9, 3), 1 / 3))
+    assert not found.suspect.any()
+
+
 def test_what_was_learned_by_heart_does_not_count():
     """Each image has a feature of its own: fitted to it, a regression is sure of any label; held out, of none."""
     labels = np.random.default_rng(0).permutation(np.arange(60) % 3)
@@ -212,7 +217,11 @@ def test_bad_options(words, message, capsys):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"folds": 1}, "folds to be at least 2"),
+        ({"folds": 1}, "folds to be a whole number, at least 2"),
+        ({"folds": "5"}, "folds to be a whole number, at least 2; received '5'"),
+        ({"probabilities": np.ones((90, 3)) / 3}, "a dictionary, split to an array .*; received ndarray"),
+        ({"probabilities": {"trian": np.ones((90, 3)) / 3}}, r"among train, test; received \['trian'\]"),
+        ({"model": keras.Model()}, "MODEL:WEIGHTS, a .keras file, or a functional model of images"),
         ({"splits": ("tarin",)}, "splits among train, val and test"),
         ({"splits": ("val",)}, "a split among train, test"),
         ({"probabilities": {"train": np.ones((90, 2)) / 2}}, r"shape \(90, 3\); received \(90, 2\)"),
