@@ -44,7 +44,7 @@ class Progress(keras.callbacks.Callback):
         self.batch_size = feed.batch_size
         self.live = sys.stdout.isatty() if live is None else live
         self.bar: Any = None  # rich's
-        self.announced = False
+        self.announced, self.first = False, True
         self.best: tuple[str, float, int] | None = None  # of what, how good, after which epoch
         for line in earlier:
             self._is_best(line, line["epoch"])
@@ -96,7 +96,8 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Prints the epoch's line."""
         seconds = time.perf_counter() - self.started
-        left = (self.epochs - epoch - 1) * seconds
+        once = (self.clock or self.started) - self.started if self.first else 0.0  # compiling comes once
+        left, self.first = (self.epochs - epoch - 1) * (seconds - once), False
         speed = (self.steps - self.feed.start) * self.batch_size / seconds
         rest = f"  {duration(left)} left" if left else ""
         best = "  best so far" if self._is_best(logs or {}, epoch) else ""
@@ -114,7 +115,7 @@ class Progress(keras.callbacks.Callback):
     def _is_best(self, logs: Mapping[str, Any], epoch: int) -> bool:
         """Whether this epoch is the best so far, by validation if there is one; remembers it."""
         key = next((key for key in JUDGED if key in logs), None)
-        if key is None or not math.isfinite(logs[key]):
+        if key is None or not all(math.isfinite(logs[name]) for name in (key, "loss", "val_loss") if name in logs):
             return False
         better = self.best is None or (logs[key] < self.best[1] if "loss" in key else logs[key] > self.best[1])
         if better:

@@ -1,5 +1,6 @@
 """Progress in a terminal and in a pipe, and TensorBoard's events, made without a long training."""
 
+import itertools
 import os
 import pty
 import re
@@ -18,7 +19,7 @@ SCORES = [0.5, 0.75, 0.625]
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def show(earlier=(), key="val_accuracy", scores=SCORES):
+def show(earlier=(), key="val_accuracy", scores=SCORES, loss=1.5):
     """Three epochs of four steps that end with these scores."""
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.25), "mse")
@@ -31,7 +32,7 @@ def show(earlier=(), key="val_accuracy", scores=SCORES):
             progress.on_train_batch_end(batch, {"loss": 1.5})
             if progress.bar:
                 progress.bar.refresh()
-        progress.on_epoch_end(epoch, {"loss": 1.5, key: score})
+        progress.on_epoch_end(epoch, {"loss": loss, key: score})
     progress.on_train_end()
 
 
@@ -53,6 +54,20 @@ def test_best_is_the_lowest_of_a_loss_and_knows_what_was_before(capsys):
 def test_numbers_that_are_none_are_not_the_best(capsys):
     show(scores=[float("nan"), 0.1])
     assert [line.endswith("best so far") for line in capsys.readouterr().out.splitlines()] == [False, True]
+
+
+def test_a_loss_that_is_none_is_no_best_epoch(capsys):
+    show(scores=[0.1, 0.2], loss=float("nan"))
+    assert "best so far" not in capsys.readouterr().out
+
+
+def test_compiling_counts_once(capsys, monkeypatch):
+    """Ten seconds to the end of the first step, then a second each: two more epochs of four take eight seconds."""
+    times = itertools.chain([0.0], itertools.count(10.0))
+    monkeypatch.setattr("convcraft.training.progress.time.perf_counter", lambda: next(times))
+    show()
+    first = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch 1/3"))
+    assert "8.0 s left" in first
 
 
 def test_a_terminal_gets_a_bar_with_all_that_is_asked_for(monkeypatch):

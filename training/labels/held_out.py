@@ -99,8 +99,8 @@ def _shape(model: Any, side: float) -> tuple[int, int, int]:
         return size, size, bodies.documented_shape(str(model))[2]
     if len(getattr(model, "inputs", None) or ()) != 1 or len(model.inputs[0].shape) != 4:
         raise ValueError(
-            f"Expected model to be MODEL:WEIGHTS, a .keras file, or a functional model of images; received {model!r}. Of "
-            "a model class of your own, pass its functional body, or probabilities of your own."
+            f"Expected model to be MODEL:WEIGHTS, a .keras file, or a functional model of images; received "
+            f"{model!r}. Of a model class of your own, pass its functional body, or probabilities of your own."
         )
     height, width, channels = model.inputs[0].shape[1:]
     return height or int(side), width or int(side), channels

@@ -22,8 +22,9 @@ def certainty(record: Record) -> str:
     points, error = calibration(found.labels, found.probabilities)
     confidence = float(found.probabilities.max(axis=1).mean())
     right = float(1 - found.wrong.mean())
+    who, whose = ("the networks of all seeds were", "their") if record.parts else ("the network was", "its")
     said = (
-        f"<p>On average the network was {keep(percent(confidence))} sure of its answers, and {keep(percent(right))} of "
+        f"<p>On average {who} {keep(percent(confidence))} sure of {whose} answers, and {keep(percent(right))} of "
         "them were right. Dots on the dashed line are well calibrated; dots below it were too sure. A dot's area is "
         f"its number of images.</p><p>Expected calibration error: {keep(percent(error))} "
         '<span class="muted">(ten bins of equal width)</span>.</p>'

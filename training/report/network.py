@@ -33,6 +33,8 @@ def network(record: Record) -> str:
 
 def _gradients(norms: np.ndarray, layers: tuple[str, ...]) -> str:
     known = norms[np.isfinite(norms) & (norms > 0)]
+    if not np.isfinite(norms).any():
+        return "<div><h3>Gradients by depth</h3><p>None of them is a number: the network diverged.</p></div>"
     if not len(known):
         return "<div><h3>Gradients by depth</h3><p>They are all zero: nothing is learned any more.</p></div>"
     ticks = log_ticks(float(known.min()), float(known.max()))
@@ -69,6 +71,9 @@ def _gradients(norms: np.ndarray, layers: tuple[str, ...]) -> str:
 def _filters(kernels: np.ndarray, layer: str) -> str:
     """All filters in one picture, each scaled by its own largest weight."""
     high, wide, channels, count = kernels.shape
+    if not np.isfinite(kernels).all():
+        said = f"<p>The weights of <code>{text(layer)}</code> are no numbers any more: the network diverged.</p>"
+        return f"<div><h3>First filters</h3>{said}</div>"
     across = min(count, 8)
     down = -(-count // across)
     sheet = np.zeros((down * (high + 1) - 1, across * (wide + 1) - 1, 4), "uint8")  # transparent between filters

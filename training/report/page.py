@@ -43,10 +43,16 @@ def write(directory: str | os.PathLike[str]) -> Path:
 def _page(record: Record) -> str:
     if record.parts:
         first = next(iter(record.parts.values()))
+        whole, means = several.pooled(record), several.consensus(record)
         sections = {
             "Seeds": several.seeds(record),
             "Curves": several.learning(record),
-            "Data": data(record),
+            "Confusion": confusion(whole),
+            "Classes": masks.classes(whole) if whole.scenes else classes(whole),
+            "Mistakes": mistakes(means),
+            "Uncertain": uncertain(means),
+            "Calibration": certainty(whole),
+            "Data": data(whole),
             "Configuration": configuration(record),
             "Environment": environment(first),
         }

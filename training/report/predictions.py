@@ -19,12 +19,14 @@ def confusion(record: Record) -> str:
         return ""
     counts, classes = record.predictions.confusion(), record.classes()
     total, wrong = int(counts.sum()), int(counts.sum() - np.trace(counts))
-    kind = text(record.evaluated)
+    what = f"{text(record.evaluated)} images"
+    if record.parts:
+        what = f"answers of {plural(len(record.parts), 'seed')} to {text(record.evaluated)} images"
     if not wrong:
-        said = f"<p>All {integer(total)} {kind} images were classified correctly.</p>"
+        said = f"<p>All {integer(total)} {what} {'are right' if record.parts else 'were classified correctly'}.</p>"
     else:
         share = keep(percent(wrong / total))
-        said = f"<p>{integer(wrong)} of {integer(total)} {kind} images were mistaken ({share}).</p>"
+        said = f"<p>{integer(wrong)} of {integer(total)} {what} were mistaken ({share}).</p>"
     if len(counts) > FULL_MATRIX:
         shown = f'<div class="pair">{heat_map(counts)}{_pairs(counts, classes, 20)}</div>'
     else:
@@ -79,13 +81,17 @@ def mistakes(record: Record) -> str:
     total, kind = int(predictions.wrong.sum()), text(record.evaluated)
     if not total:
         count = integer(len(predictions.labels))
-        said = f"<p>There are none: all {count} {kind} images were classified correctly.</p>"
+        said = f"<p>There are none: all {count} {kind} images were classified correctly.{_means(record)}</p>"
         return section("mistakes", "Worst mistakes", said)
     if not wrong:
         return ""
     count = "Every mistake" if len(wrong) == total else f"{integer(len(wrong))} of {plural(total, 'mistake')}"
-    said = f"<p>{count}, the highest loss first.</p>"
+    said = f"<p>{count}, the highest loss first.{_means(record)}</p>"
     return section("mistakes", "Worst mistakes", said, shots(record, wrong))
+
+
+def _means(record: Record) -> str:
+    return f" Probabilities are the mean of {plural(len(record.parts), 'seed')}." if record.parts else ""
 
 
 def uncertain(record: Record) -> str:
@@ -101,6 +107,6 @@ def uncertain(record: Record) -> str:
     right = sum(not predictions.wrong[predictions.rows[i]] for i in chosen)
     said = (
         f"<p>The images that the network is least sure of, by the entropy of its probabilities; {integer(right)} of "
-        f"these {integer(len(chosen))} are right all the same.</p>"
+        f"these {integer(len(chosen))} are right all the same.{_means(record)}</p>"
     )
     return section("uncertain", "Most uncertain", said, shots(record, chosen))

@@ -1,5 +1,6 @@
 """The sections of `report.html` that show several seeds together."""
 
+import dataclasses
 from urllib.parse import quote
 
 import numpy as np
@@ -8,7 +9,7 @@ from .charts import curves
 from .format import duration, integer, is_number, keep, number, percent, plural, scroll, section, table, text
 from .history import is_share, metrics_of
 from .lines import Line
-from .run import MEASURES, SPLITS, Record
+from .run import MEASURES, SPLITS, Predictions, Record, Scenes
 
 
 def learning(record: Record) -> str:
@@ -66,6 +67,49 @@ def seeds(record: Record) -> str:
         said = f"<p>model.keras is that of seed {text(record.metrics['chosen'])}, which {by}. "
         said += "The deviation is that of a sample (n − 1).</p>"
     return section("seeds", "Each seed", said, scroll("Each seed", table("", head, rows, foot)))
+
+
+def pooled(record: Record) -> Record:
+    """The answers of all seeds in one record, as if one network had answered each image several times.
+
+    So shares, scores and calibration are the mean over the seeds, each weighed by its images.
+    """
+    finished = {seed: part for seed, part in record.parts.items() if part.predictions or part.scenes}
+    parts = list(finished.values())
+    answers = [part.predictions for part in parts if part.predictions]
+    scenes = [part.scenes for part in parts if part.scenes]
+    both, counts = None, None
+    if answers and len({each.probabilities.shape[1] for each in answers}) == 1:
+        labels, probabilities, numbers = (
+            np.concatenate([getattr(each, name) for each in answers]) for name in ("labels", "probabilities", "numbers")
+        )
+        both = Predictions(labels, probabilities, numbers, np.zeros(0, int), answers[0].images[:0])
+    elif scenes and len({each.confusion.shape for each in scenes}) == 1:
+        none = (each[:0] for each in (scenes[0].numbers, scenes[0].images, scenes[0].truth, scenes[0].answer))
+        counts = Scenes(sum(each.confusion for each in scenes), np.concatenate([s.shares for s in scenes]), *none)
+    config = {**next((part.config for part in parts), {}), **record.config}  # a whole that has not finished has no data
+    return dataclasses.replace(record, config=config, predictions=both, scenes=counts, parts=finished)
+
+
+def consensus(record: Record) -> Record:
+    """The means of all seeds' probabilities, with every picture that one of them kept; without, where images differ."""
+    found = [part.predictions for part in record.parts.values() if part.predictions]
+    first = found[0] if found else None
+    whole = pooled(record)
+    same = first and all(
+        each.probabilities.shape == first.probabilities.shape
+        and np.array_equal(each.labels, first.labels)
+        and np.array_equal(each.numbers, first.numbers)
+        and each.images.shape[1:] == first.images.shape[1:]
+        for each in found
+    )
+    if first is None or not same:
+        return dataclasses.replace(whole, predictions=None)
+    pictures = {int(row): image for each in found for row, image in zip(each.rows, each.images, strict=True)}
+    rows = np.array(sorted(pictures), int)
+    images = np.stack([pictures[row] for row in rows.tolist()]) if pictures else first.images
+    means = np.mean([each.probabilities for each in found], axis=0, dtype="float64")
+    return dataclasses.replace(whole, predictions=Predictions(first.labels, means, first.numbers, rows, images))
 
 
 def _link(seed: int) -> str:

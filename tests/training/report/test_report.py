@@ -314,6 +314,15 @@ def test_what_was_seen_in_the_network(tmp_path):
     assert maps[0].endswith(f"evidence for {digits()[1][row].argmax()}") and f"{row}:" in maps[0]
 
 
+def test_a_network_that_diverged_has_no_filters(tmp_path):
+    arrays = seeing(predictions(*digits()))
+    arrays["filters"][..., 3], arrays["gradients"] = np.nan, np.full(21, np.nan)
+    found = page(make(tmp_path / "run", arrays=arrays))
+    assert "stem_conv are no numbers any more: the network diverged" in found.text
+    assert "None of them is a number: the network diverged" in found.text
+    assert not found.all("img", class_="filters")
+
+
 def test_what_could_not_be_seen_is_said(tmp_path):
     arrays = {**predictions(*digits()), "unseen": np.array("ValueError: <odd>")}
     shown = page(make(tmp_path, arrays=arrays))
