@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import catalog
+from .guarding import Parser
 from .options import recipe_options
 
 
@@ -22,8 +23,6 @@ def split(
     Raises:
         ValueError: for a recipe that there is not.
     """
-    from .cli import Parser
-
     name = options.recipe if options.recipe.endswith(".py") else catalog.require(options.recipe, ["recipe"])
     parser = Parser(prog=f"{command} {name}", add_help=False, allow_abbrev=False)
     add(parser)

@@ -18,7 +18,7 @@ from harness import environment, python
 from PIL import Image
 
 import convcraft
-from convcraft import catalog, cli, options, training
+from convcraft import catalog, cli, guarding, options, training
 
 # `convcraft` itself, saying at its end which of the slow packages it has imported
 LIGHT = """
@@ -179,7 +179,7 @@ def test_narrow_terminal_encoding(monkeypatch):
     """Letters that a terminal cannot show do not end a command."""
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
-    assert cli.guarded(lambda: print("PICTURE …")) == 0
+    assert guarding.guarded(lambda: print("PICTURE …")) == 0
     assert terminal.buffer.getvalue() == b"PICTURE ?\n"
 
 

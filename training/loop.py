@@ -52,7 +52,8 @@ def main(config_class: type[common.Common], train: Callable[[Any, Run], object])
         config_class: the recipe's `Config`.
         train: its function `train(config, run)`.
     """
-    from convcraft.cli import guarded, recipe_options
+    from convcraft.guarding import guarded
+    from convcraft.options import recipe_options
 
     module = sys.modules[train.__module__]
     path = pathlib.Path(module.__file__ or "")

@@ -50,7 +50,7 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    from convcraft.cli import guarded
+    from convcraft.guarding import guarded
     from convcraft.quiet import import_keras
 
     import_keras()

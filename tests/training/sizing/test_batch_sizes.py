@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from harness import python
 
-from convcraft import cli, training
+from convcraft import options, training
 from convcraft.training import common, loop, rundir
 from convcraft.training.sizing import batch_sizes
 
@@ -244,10 +244,10 @@ def test_several_workers_need_a_number(monkeypatch):
 
 
 def test_on_the_command_line():
-    config = cli.recipe_options(common.Common, ["--batch-size", "auto"], prog="x")
+    config = options.recipe_options(common.Common, ["--batch-size", "auto"], prog="x")
     assert config.batch_size == "auto"
-    assert cli.recipe_options(common.Common, ["--batch-size", "7"], prog="x").batch_size == 7
+    assert options.recipe_options(common.Common, ["--batch-size", "7"], prog="x").batch_size == 7
     with pytest.raises(ValueError, match="batch-size to be a whole number"):
-        cli.recipe_options(common.Common, ["--batch-size", "large"], prog="x")
+        options.recipe_options(common.Common, ["--batch-size", "large"], prog="x")
     with pytest.raises(ValueError, match="batch_size to be at least 1; received 'large'"):
         common.check(common.Common(batch_size="large"))
