@@ -72,8 +72,8 @@ def find(model: keras.Model, kind: str | None = None) -> Head:
     if not isinstance(shape, tuple) or len(shape) != 2:
         what = "a map of classes" if isinstance(shape, tuple) and len(shape) == 4 else f"outputs of shape {shape}"
         raise ValueError(f"Expected a model with one row of outputs an image; {model.name} gives {what}.")
-    bent = _last_activation(model)
-    found = kind or {"softmax": "softmax", "sigmoid": "multilabel"}.get(bent) or _by_loss(model)
+    bent = last_activation(model)
+    found = kind or {"softmax": "softmax", "sigmoid": "multilabel"}.get(bent or "") or _by_loss(model)
     if found is None and zoo.class_names(model) is not None:
         found = "softmax"
     if found is None:
@@ -84,13 +84,17 @@ def find(model: keras.Model, kind: str | None = None) -> Head:
     return Head(found, found != "regression" and bent not in ("softmax", "sigmoid"))
 
 
-def _last_activation(model):
-    """The name of the activation that makes the outputs."""
+def last_activation(model: keras.Model) -> str | None:
+    """The activation that makes the outputs, "softmax" or "sigmoid"; None for others and for none.
+
+    Args:
+        model: functional; of several outputs the first is looked at.
+    """
     tensor = model.outputs[0]
     while True:
         layer, node, _ = tensor._keras_history
         if isinstance(layer, keras.Model) and getattr(layer, "outputs", None):
-            return _last_activation(layer)
+            return last_activation(layer)
         # Keras's layer Softmax; or keras.ops.softmax and sigmoid, which stand in the graph under their names
         name = getattr(getattr(layer, "activation", None), "__name__", None) or type(layer).__name__.lower()
         if name in ("softmax", "sigmoid"):

@@ -1,5 +1,6 @@
 """The learning rate range test: how far the rate can rise before training breaks (Smith 2017, arXiv 1506.01186)."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,12 +10,14 @@ import numpy as np
 
 from convcraft.layers import as_model
 
-from . import distribute
+from . import distribute, feeding
 from .data import Data
+from .heads import last_activation
 from .optimize import at_rate
-from .restoring import unchanged
+from .restoring import Apart, loss_weights, same_draws, unchanged
 
 WINDOW = 0.05  # of the steps, over which the loss is smoothed: it lags by so much
+LEAST = 1e-3  # relative fall of the loss: below, nothing is learned at any rate
 CLEAR = 4.0  # times the deviation of accuracies before they rise
 BROKEN = 4.0  # times the best loss: nothing is learned beyond that
 
@@ -86,10 +89,10 @@ def find_lr(
     """Trains for a few steps at rising rates, and says which are good; the model is left as it was.
 
     Args:
-        model: functional, compiled or not.
+        model: any Keras model, compiled or not; of a class of its own, shown a batch before.
         data: a `training.data.Data`, a pair of arrays (images, labels), or anything that yields batches (x, y), which
-            is read again from the beginning where it ends too soon.
-        loss: None: the compiled one, else crossentropy from logits.
+            is read again from the beginning where it ends too soon. A generator has moved on by what was read.
+        loss: None: the compiled one, else crossentropy of class numbers, from logits unless the model ends in softmax.
         optimizer: of which a copy is used; None: the compiled one, else SGD with momentum .9. A schedule of its rate
             is left out.
         start: the first rate.
@@ -115,39 +118,56 @@ def find_lr(
         >>> 0.01 < found.max_lr <= 10
         True
     """
-    if not 0 < start < stop:
-        raise ValueError(f"find_lr: expected 0 < start < stop, received start={start}, stop={stop}.")
-    if steps < 10:
-        raise ValueError(f"find_lr: expected at least 10 steps, received steps={steps}.")
-    if ramp not in ("exponential", "linear") or repeats < 1:
+    if not 0 < start < stop < float("inf"):
+        raise ValueError(f"find_lr: expected 0 < start < stop, both finite, received start={start}, stop={stop}.")
+    if not isinstance(steps, int) or steps < 10:
+        raise ValueError(f"find_lr: expected steps to be a whole number from 10 on, received steps={steps}.")
+    if ramp not in ("exponential", "linear") or not isinstance(repeats, int) or repeats < 1:
         raise ValueError(
             f"find_lr: expected ramp to be exponential or linear and repeats to be at least 1, received {ramp!r} and "
             f"{repeats}."
         )
+    if not model.built:
+        raise ValueError(f"find_lr: expected {model.name} to be built: show it a batch of images first, model(images).")
     compiled = getattr(model, "compiled", False)
     if loss is None:
-        loss = model.loss if compiled else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        loss = model.loss if compiled else _guessed(model)
+    if loss is None:
+        raise ValueError(f"find_lr: expected a loss, but {model.name} was compiled without one: pass loss=….")
     if optimizer is None:
         optimizer = model.optimizer if compiled else keras.optimizers.SGD(momentum=0.9)
-    inner = as_model(model)
-    jit = getattr(model, "jit_compile", None) or False
-    with distribute.scope(distribute.strategy_of(model)):
-        trial = type(inner)(inner.inputs[0], inner.outputs[0], name=model.name)  # shares layers; compiled apart
-        trial.compile(at_rate(optimizer, start), loss, weighted_metrics=_accuracy(loss), jit_compile=jit)
     rates = np.geomspace(start, stop, steps) if ramp == "exponential" else np.linspace(start, stop, steps)
     batches = _endless(data)
-    curves = [_curve(trial, rates, batches) for _ in range(repeats)]
+    with same_draws():
+        first = next(batches)
+        batches = itertools.chain([first], batches)
+        metrics = _accuracy(loss, first[1])
+        with distribute.scope(distribute.strategy_of(model)):
+            trial = _apart(model)
+            trial.compile(
+                at_rate(optimizer, start),
+                loss,
+                loss_weights=loss_weights(model) if compiled and loss is model.loss else None,
+                weighted_metrics=metrics,
+                jit_compile=getattr(model, "jit_compile", None) or False,
+            )
+        curves = [_curve(trial, rates, batches, 2 if metrics else 1) for _ in range(repeats)]
     taken = min(len(curve) for curve in curves)
     if taken < 5:
         raise ValueError(
-            f"find_lr: the loss of {model.name} is no number after {taken} steps at a rate of {start:g}. Expected "
-            "a smaller start, or images and labels that fit the model."
+            f"find_lr: the loss of {model.name} breaks, or is no number, after {taken} steps from a rate of {start:g} "
+            "on. Expected a smaller start, more steps, or images and labels that fit the model."
         )
     losses, *accuracies = np.mean([curve[:taken] for curve in curves], axis=0).T
+    if losses.min() > (1 - LEAST) * losses[0]:
+        raise ValueError(
+            f"find_lr: the loss of {model.name} falls at no rate, from {losses[0]:.4g} to {losses.min():.4g} at the "
+            "least: there is nothing to suggest. `training.check` may say why."
+        )
     return _judged(rates[:taken], losses, accuracies[0] if accuracies else np.zeros(0))
 
 
-def _curve(trial: keras.Model, rates: np.ndarray, batches: Iterator[tuple[Any, Any]]) -> np.ndarray:
+def _curve(trial: keras.Model, rates: np.ndarray, batches: Iterator[tuple[Any, Any]], told: int) -> np.ndarray:
     """(steps, 1 or 2): loss and, of classes, accuracy at rising rates, smoothed; until training breaks."""
     smoothing = max(0.0, 1 - 1 / (WINDOW * len(rates)))
     average: Any = 0.0
@@ -157,6 +177,7 @@ def _curve(trial: keras.Model, rates: np.ndarray, batches: Iterator[tuple[Any, A
             trial.optimizer.learning_rate = float(rate)
             trial.reset_metrics()  # else Keras gives the mean of all steps so far
             values = np.atleast_1d(np.asarray(trial.train_on_batch(*next(batches)), "float64"))
+            values = values[:told]  # of several outputs there are their losses, too
             if not np.isfinite(values[0]):
                 break
             average = smoothing * average + (1 - smoothing) * values
@@ -166,10 +187,26 @@ def _curve(trial: keras.Model, rates: np.ndarray, batches: Iterator[tuple[Any, A
     return np.array(found) if found else np.zeros((0, 1))
 
 
-def _accuracy(loss: Any) -> list[str] | None:
-    """The metric of a loss of classes."""
+def _apart(model: keras.Model) -> keras.Model:
+    """The same layers, to be compiled apart."""
+    if not getattr(model, "inputs", None) or len(model.inputs) > 1 or len(model.outputs) > 1:
+        return Apart(model)
+    inner = as_model(model)  # which computes only the branches of a batch
+    if isinstance(inner.input, keras.KerasTensor) and isinstance(inner.output, keras.KerasTensor):
+        return type(inner)(inner.input, inner.output, name=model.name)
+    return Apart(model)
+
+
+def _guessed(model: keras.Model) -> keras.losses.Loss:
+    """The loss of a model that was not compiled."""
+    bent = last_activation(model) if getattr(model, "inputs", None) else None
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=bent != "softmax")
+
+
+def _accuracy(loss: Any, y: Any) -> list[str] | None:
+    """The metric of a loss of classes; None of several outputs."""
     name = loss if isinstance(loss, str) else getattr(loss, "name", "")
-    return ["accuracy"] if isinstance(name, str) and "crossentropy" in name else None
+    return ["accuracy"] if isinstance(name, str) and "crossentropy" in name and hasattr(y, "shape") else None
 
 
 def _judged(rates: np.ndarray, losses: np.ndarray, accuracies: np.ndarray) -> LearningRates:
@@ -194,17 +231,20 @@ def _judged(rates: np.ndarray, losses: np.ndarray, accuracies: np.ndarray) -> Le
 
 def _endless(data: Any) -> Iterator[tuple[Any, Any]]:
     """Batches (x, y), from the beginning again where they end."""
+    arrays = None
     if isinstance(data, Data):
-        feed = data.feed("train")
-        data = feed.dataset()
-    elif isinstance(data, tuple) and len(data) == 2:
-        x, y = (np.asarray(each) for each in data)
-        rows = [slice(start, start + 32) for start in range(0, max(1, len(x) - 31), 32)]
-        data = [(x[row], y[row]) for row in rows]
+        data = data.feed("train").dataset()
+    elif (arrays := feeding.pair(data, "find_lr: ")) is not None:
+        total = len(keras.tree.flatten(arrays[0])[0])
+        data = [feeding.rows(arrays, slice(at, at + 32)) for at in range(0, max(1, total - 31), 32)]
+    read = 0
     while True:
-        empty = True
-        for batch in data:
-            empty = False
+        before = read
+        for batch in feeding.batches(data, "find_lr: "):
+            if not isinstance(batch, tuple | list) or len(batch) < 2:
+                raise ValueError(f"find_lr: expected batches (images, labels), received {type(batch).__name__}.")
+            read += 1
             yield batch[0], batch[1]
-        if empty:
-            raise ValueError("find_lr: expected data with at least one batch, received none.")
+        if read == before:
+            said = f"ended after {read}, and cannot be read again: pass what it was made from" if read else "has none"
+            raise ValueError(f"find_lr: expected more batches; {type(data).__name__} {said}.")

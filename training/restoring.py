@@ -3,6 +3,7 @@
 import contextlib
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -64,3 +65,34 @@ def same_draws() -> Iterator[None]:
             global_state.set_global_attribute("global_seed_generator", None)
         else:
             generator.state.assign(state)
+
+
+class Apart(keras.Model):
+    """A model within another, which is compiled apart: whatever is trained has weights in common, and nothing else.
+
+    Args:
+        inner: the model, functional or not.
+
+    Example:
+        >>> net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> Apart(net).trainable_variables[0] is net.trainable_variables[0]
+        True
+    """
+
+    def __init__(self, inner: keras.Model):
+        super().__init__(name=inner.name)
+        self.inner = inner
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """What the model within answers."""
+        return self.inner(inputs, training=training)
+
+
+def loss_weights(model: keras.Model) -> Any:
+    """What a model was compiled with, for its several outputs.
+
+    Args:
+        model: compiled.
+    """
+    return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)

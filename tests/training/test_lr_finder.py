@@ -140,7 +140,7 @@ def test_ramps_and_repeats():
     [
         ({"start": 1.0, "stop": 0.1}, "0 < start < stop"),
         ({"start": 0}, "0 < start < stop"),
-        ({"steps": 3}, "at least 10 steps"),
+        ({"steps": 3}, "whole number from 10"),
         ({"ramp": "square"}, "received 'square' and 1"),
         ({"repeats": 0}, "received 'exponential' and 0"),
     ],
@@ -151,7 +151,104 @@ def test_bad_arguments(options, message):
 
 
 def test_no_batches_and_no_numbers():
-    with pytest.raises(ValueError, match="at least one batch"):
+    with pytest.raises(ValueError, match="list has none"):
         training.find_lr(linear(), [])
     with pytest.raises(ValueError, match="no number"):
         training.find_lr(linear(), [(X * np.nan, Y)])
+
+
+def branched(kind):
+    """Two outputs, or a class of its own, for the same data."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(8, "relu")(inputs)
+    named = {"one": keras.layers.Dense(1, name="one")(x), "other": keras.layers.Dense(2, name="other")(x)}
+    if kind == "own":
+
+        class Own(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.dense = keras.layers.Dense(1)
+
+            def call(self, x):
+                return self.dense(x)
+
+        model, labels = Own(), Y
+        model(X)
+        model.compile("sgd", "mse")
+    else:
+        labels = {"one": Y, "other": (Y[:, 0] > 0).astype("int32")}
+        losses = {"one": "mse", "other": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+        if kind == "list":
+            named, labels, losses = (list(each.values()) for each in (named, labels, losses))
+        model = keras.Model(inputs, named)
+        model.compile("sgd", losses, loss_weights=[0.5, 2.0] if kind == "list" else {"one": 0.5, "other": 2.0})
+    return model, labels
+
+
+@pytest.mark.parametrize("kind", ["list", "dict", "own"])
+def test_several_outputs_and_classes_of_ones_own(kind):
+    model, labels = branched(kind)
+    before = model.get_weights()
+    first = float(np.ravel(model.test_on_batch(X, labels))[0])
+    found = training.find_lr(model, (X, labels), steps=40, start=1e-4)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not len(found.accuracies), "of all outputs together there is a loss, and no accuracy"
+    assert not model.optimizer.built, "only a copy has trained"
+    batch = [float(np.ravel(model.test_on_batch(X[rows], _of(labels, rows)))[0]) for rows in (slice(32), slice(32, 64))]
+    assert min(batch) * 0.9 < found.losses[0] < max(batch) * 1.1 and first > 0
+
+
+def _of(labels, rows):
+    return keras.tree.map_structure(lambda each: each[rows], labels)
+
+
+def test_what_has_no_falling_loss_suggests_nothing():
+    model = linear()
+    model.trainable = False
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="falls at no rate"):
+        training.find_lr(model, whole(), steps=20)
+
+
+class Pages(keras.utils.PyDataset):
+    """Batches by number, without an end of their own."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, number):
+        np.random.rand()  # as one that augments draws
+        rows = slice(32 * number, 32 * number + 32)
+        return X[rows], Y[rows]
+
+
+def test_a_dataset_by_number_and_draws():
+    model = linear()
+    np.random.seed(3)
+    found = training.find_lr(model, Pages(), steps=20)
+    assert len(found.losses) > 5
+    after = np.random.rand()
+    np.random.seed(3)
+    assert after == np.random.rand()
+
+
+def test_a_generator_that_ends():
+    with pytest.raises(ValueError, match="generator ended after 1, and cannot be read again"):
+        training.find_lr(linear(), (each for each in whole()), steps=20)
+    with pytest.raises(ValueError, match="received text"):
+        training.find_lr(linear(), (X, Y.astype(str)))
+    with pytest.raises(ValueError, match="compiled without one"):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile("sgd")
+        training.find_lr(model, whole())
+
+
+def test_a_model_that_ends_in_softmax_is_not_asked_for_logits():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax")])
+    labels = (Y[:, 0] > 0).astype("int32")
+    found = training.find_lr(model, [(X, labels)], steps=20)
+    shares = model.predict(X, verbose=0)[np.arange(64), labels]
+    np.testing.assert_allclose(found.losses[0], -np.log(shares).mean(), rtol=1e-3)

@@ -11,7 +11,9 @@ from convcraft.layers.base import to_numpy
 from convcraft.zoo.graphs import is_model
 
 from .. import distribute
+from ..diagnosis.monitor import activation_of, activations
 from ..diagnosis.symptoms import Finding
+from ..heads import last_activation
 from .overfitting import Trial, from_logits, learned, told
 
 LEFT_OUT = 0.05  # share of the rows of a map that no window covers
@@ -46,15 +48,13 @@ def probabilities(model: keras.Model, given: np.ndarray, kind: str) -> Finding |
         given: its answers to some images, classes last.
         kind: of its crossentropy.
     """
-    from ..heads import _last_activation
-
     logits = from_logits(model.loss)
     within = bool(np.isfinite(given).all() and given.min() >= 0 and given.max() <= 1 + 1e-3)
     if given.shape[-1] > 1 and kind != "binary":
         sums = given.sum(axis=-1, dtype="float64")
         shares, found = within and bool(np.abs(sums - 1).max() < 1e-2), f"sum to {sums.min():.3g} to {sums.max():.3g}"
     else:
-        bent = _last_activation(model) in ("sigmoid", "softmax") if getattr(model, "inputs", None) else False
+        bent = last_activation(model) in ("sigmoid", "softmax") if getattr(model, "inputs", None) else False
         shares, found = (within and bent) if logits else within, f"are {given.min():.3g} to {given.max():.3g}"
     if logits and shares:
         said = f"the loss takes logits (from_logits=True), and answers {found}: they are probabilities already"
@@ -144,14 +144,12 @@ def start(model: keras.Model, images: np.ndarray, loss: float, guessing: float) 
 
 def dead(model: keras.Model, images: np.ndarray) -> Finding | None:
     """Units that are 0 for all images."""
-    from ..diagnosis import monitor
-
-    looking = monitor._activations(model)
+    looking = activations(model)
     if looking is None or len(images) < ENOUGH:
         return None
     shares = {}
     for name, values in answers(looking, images).items():
-        if monitor._kind(model.get_layer(name)) == "relu":
+        if activation_of(model.get_layer(name)) == "relu":
             shares[name] = float((values == 0).reshape(-1, values.shape[-1]).all(axis=0).mean())
     worst = max(shares, key=lambda name: shares[name], default="")
     if not worst or shares[worst] <= DEAD:
@@ -202,12 +200,12 @@ def rate(trial: Trial, history: Mapping[str, list[float]], steps: int, guessing:
     for factor in (0.1, 0.01, 0.001) if burst else (100, 1000, 10_000, 10, 0.1, 0.01):
         other = trial.learn(trial.rate * factor, steps)
         if learned(other):
-            said = f"{told(other, len(trial.x))}, at a rate of {trial.rate * factor:.2g}; {own}"
+            said = f"{told(other, trial.count)}, at a rate of {trial.rate * factor:.2g}; {own}"
             name = "learning rate too high" if factor < 1 else "learning rate too low"
             return Finding(name, said, f"Take a rate near {trial.rate * factor:.2g}, or find one with find_lr")
     advice = "Look at images, labels and loss one by one; take layers out until a few images are learned"
     return Finding(
-        "a few images are not learned by heart", f"{told(history, len(trial.x))}; at other rates neither", advice
+        "a few images are not learned by heart", f"{told(history, trial.count)}; at other rates neither", advice
     )
 
 

@@ -10,14 +10,14 @@ import numpy as np
 
 from convcraft import layers
 
-from .. import distribute
-from ..data import Data
+from .. import distribute, feeding
 from ..diagnosis.symptoms import Finding
 from ..optimize import at_rate, largest_rate
-from ..restoring import same_draws, unchanged
+from ..restoring import Apart, loss_weights, same_draws, unchanged
 
 IMAGES = 16
-STEPS = 100
+STEPS = 100  # of a check, after which a loss that has fallen by a tenth is on its way
+PATIENT = 500  # of can_overfit, which has to say yes or no
 RIGHT = 0.9  # of the images, learned by heart
 FALLEN = 0.3  # of the first loss, where there are no classes to be right about
 
@@ -60,7 +60,7 @@ class Check:
         return "\n".join([self.reason, *(f"Not checked: {what}." for what in self.unknown)])
 
 
-def can_overfit(model: keras.Model, data: Any, *, images: int = IMAGES, steps: int = STEPS) -> Check:
+def can_overfit(model: keras.Model, data: Any, *, images: int = IMAGES, steps: int = PATIENT) -> Check:
     """Whether a model learns a few images by heart; it is left as it was.
 
     With its own loss and its own optimizer, at the largest rate of its schedule, the same batch again and again. What
@@ -69,13 +69,15 @@ def can_overfit(model: keras.Model, data: Any, *, images: int = IMAGES, steps: i
 
     Args:
         model: compiled and built, functional or not.
-        data: a pair of arrays (x, y), or a `training.data.Data`. Of more images than are asked for, some of each class.
+        data: as `check` takes them: a pair of arrays (x, y), batches that can be read again, or a
+            `training.data.Data`. Of more images than are asked for, some of each class. Of a model with several inputs
+            or outputs, x and y may be lists or dictionaries of arrays.
         images: how many.
         steps: at most; fewer where they are learned before.
 
     Returns:
-        A `Check`, true where 90 % of the images are told right, or, where there are no classes to be right about, the
-        loss fell to 30 % of the first. Its `history` has the loss of each step.
+        A `Check`, true where 90 % of the images are told right, or, where there are no classes to be right about and
+        of several outputs, the loss fell to 30 % of the first. Its `history` has the loss of each step.
 
     Raises:
         ValueError: for a model that is not compiled or not built, and for data without images or of one class.
@@ -97,7 +99,8 @@ def can_overfit(model: keras.Model, data: Any, *, images: int = IMAGES, steps: i
     with same_draws():
         trial = Trial(model, x, y)
         history = trial.learn(trial.rate, steps)
-    return Check(learned(history), told(history, len(x)), history)
+    unknown = [] if isinstance(y, np.ndarray) else ["each output by itself: the loss of all together is judged"]
+    return Check(learned(history), told(history, trial.count), history, unknown=unknown)
 
 
 class Trial:
@@ -105,24 +108,27 @@ class Trial:
 
     Args:
         model: compiled and built.
-        x: images.
+        x: images; of several inputs a structure of arrays.
         y: labels, as its loss wants them.
 
     Attributes:
+        count: of the images.
         rate: the optimizer's, or the largest of its schedule.
         after: weights at the end of the last `learn`, in the order of `model.trainable_variables`.
     """
 
-    def __init__(self, model: keras.Model, x: np.ndarray, y: np.ndarray):
+    def __init__(self, model: keras.Model, x: Any, y: Any):
         require_ready(model)
         self.model, self.x, self.y = model, x, y
+        self.count = len(keras.tree.flatten(x)[0])
         self.rate = largest_rate(model.optimizer)
         self.after: list[np.ndarray] = []
         with distribute.scope(distribute.strategy_of(model)):
-            self.apart = _Apart(model)
+            self.apart = Apart(model)
             self.apart.compile(
                 at_rate(model.optimizer, self.rate),
                 model.loss,
+                loss_weights=loss_weights(model),
                 metrics=metrics(model.loss, y),
                 jit_compile=getattr(model, "jit_compile", None) or False,
             )
@@ -131,7 +137,7 @@ class Trial:
         """The history of at most so many steps from the model's own weights; less where all is learned, or lost."""
         with _steady(self.model), unchanged(self.apart):
             self.apart.optimizer.learning_rate = rate
-            options = {"batch_size": len(self.x), "epochs": steps, "shuffle": False, "verbose": 0}
+            options = {"batch_size": self.count, "epochs": steps, "shuffle": False, "verbose": 0}
             done = self.apart.fit(self.x, self.y, callbacks=[_Enough()], **options)
             self.after = [layers.base.to_numpy(variable).copy() for variable in self.model.trainable_variables]
         return {name: [float(value) for value in values] for name, values in done.history.items()}
@@ -153,24 +159,25 @@ def told(history: Mapping[str, list[float]], count: int) -> str:
     return f"{count} images {known} by heart in {len(losses)} steps: {course}"
 
 
-def few(x: np.ndarray, y: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """So many of the images: of each class in turn, those first that come first.
+def few(x: Any, y: Any, count: int) -> tuple[Any, Any]:
+    """So many of the images: of each class (of the first output) in turn, those first that come first.
 
     Example:
         >>> few(np.arange(6), np.array([0, 0, 0, 0, 1, 2]), 4)[1].tolist()
         [0, 1, 2, 0]
     """
-    labels = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y), -1)[:, 0]
-    turn = np.zeros(len(y), "int64")
+    first = keras.tree.flatten(y)[0]
+    labels = first.argmax(axis=-1) if first.ndim == 2 and first.shape[1] > 1 else first.reshape(len(first), -1)[:, 0]
+    turn = np.zeros(len(first), "int64")
     for label in np.unique(labels):
         turn[labels == label] = np.arange((labels == label).sum())
     chosen = np.lexsort((labels, turn))[:count]
-    return x[chosen], y[chosen]
+    return feeding.rows(x, chosen), feeding.rows(y, chosen)
 
 
-def metrics(loss: Any, y: np.ndarray) -> list[Any] | None:
-    """Crossentropy without penalties, and accuracy; None for a loss that is none of classes."""
-    kind = crossentropy(loss)
+def metrics(loss: Any, y: Any) -> list[Any] | None:
+    """Crossentropy without penalties, and accuracy; None for a loss that is none of classes, and several outputs."""
+    kind = crossentropy(loss) if isinstance(y, np.ndarray) else None
     if kind is None or kind == "binary":
         return ["accuracy"] if kind else None
     one_hot = kind != "sparse" and y.ndim in (2, 4) and y.shape[-1] > 1
@@ -199,21 +206,10 @@ def require_ready(model: keras.Model) -> None:
     """Raises a ValueError where a model cannot be trained as it is."""
     if not getattr(model, "compiled", False):
         raise ValueError(f"Expected a compiled model, received {model.name} as it was built: call model.compile(…).")
+    if getattr(model, "loss", None) is None:
+        raise ValueError(f"Expected {model.name} to be compiled with a loss, received none: its own steps are unknown.")
     if not model.built:
         raise ValueError(f"Expected {model.name} to be built: show it a batch of images first, model(images).")
-
-
-class _Apart(keras.Model):
-    """A model within another, which is compiled apart."""
-
-    def __init__(self, inner: keras.Model):
-        super().__init__(name=inner.name)
-        self.inner = inner
-        self.built = True
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """What the model within answers."""
-        return self.inner(inputs, training=training)
 
 
 class _Enough(keras.callbacks.Callback):
@@ -255,17 +251,13 @@ def _steady(model: keras.Model) -> Iterator[None]:
             layer.rate = rate
 
 
-def _pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
+def _pair(data: Any) -> tuple[Any, Any]:
     """Arrays, of at least two classes or values."""
-    if isinstance(data, Data):
-        from .samples import sampled
+    from .samples import read
 
-        data = sampled(data).train
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise ValueError(f"can_overfit: expected a pair of arrays (x, y) or data, received {type(data).__name__}.")
-    x, y = (np.asarray(each) for each in data)
-    if len(x) < 2 or len(x) != len(y):
-        raise ValueError(f"can_overfit: expected two images at least, each with a label, received {len(x)}, {len(y)}.")
-    if (y == y[0]).all():
+    x, y = read(data, "can_overfit: ")
+    if len(keras.tree.flatten(x)[0]) < 2:
+        raise ValueError("can_overfit: expected two images at least, each with a label, received one.")
+    if all((each == each[:1]).all() for each in keras.tree.flatten(y)):
         raise ValueError("can_overfit: expected images of two classes at least, received one, which any bias learns.")
     return x, y

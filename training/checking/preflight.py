@@ -27,6 +27,7 @@ LAYERS = 150  # beyond, building the step takes longer than doing it
 # a finding, and what is only its consequence
 FOLLOWS = {
     "blank images": ("labels look shuffled",),
+    "one class": ("labels look shuffled",),
     "images are not scaled": ("learning rate too high", "a few images are not learned by heart"),
     "images of another range": ("dead units", "loss at start too high", "a few images are not learned by heart"),
     "all units alike": ("dead units", "a few images are not learned by heart", "learning rate too low"),
@@ -54,7 +55,8 @@ def check(
     Args:
         model: compiled and built. Of a model that is no graph of layers, less is looked at.
         data: to train on, as `fit` takes them: a pair of arrays (x, y) or batches that can be read again (of which the
-            first are read); or a `training.data.Data`, with all its splits.
+            first are read); or a `training.data.Data`, with all its splits. Of a model with several outputs, y may be a
+            list or a dictionary; then labels are not looked at.
         validation: the same, where `data` has none of its own.
         batch_size: of arrays.
         steps: in which to learn by heart, at most; 0 leaves that out. None: 100.
@@ -110,11 +112,12 @@ def _checked(model: keras.Model, samples: Samples, batch_size: int, steps: int) 
     """All that applies."""
     unknown: list[str] = []
     outputs = _output_shape(model, samples)
-    single = isinstance(outputs, tuple) and not isinstance(model.loss, list | tuple | dict)
+    single = isinstance(outputs, tuple) and isinstance(samples.train[1], np.ndarray)
+    single = single and not isinstance(model.loss, list | tuple | dict)
     kind = crossentropy(model.loss) if single else None
     ignore = getattr(model.loss, "ignore", getattr(model.loss, "ignore_class", None))
     if not single:
-        unknown.append("labels and loss, for the model has several answers")
+        unknown.append("labels and loss, for the model has several outputs: images, units and learning by heart are")
     elif kind is None:
         unknown.append("labels, for the loss is none of classes")
     classes = int(outputs[-1]) if single else 0
@@ -147,7 +150,7 @@ def _output_shape(model: keras.Model, samples: Samples) -> Any:
     if getattr(model, "inputs", None):
         return model.output_shape
     given = model_faults.answers(model, samples.train[0][:2])
-    return given.shape if isinstance(given, np.ndarray) else [given]
+    return given.shape if hasattr(given, "shape") else [given]
 
 
 def _labels(samples, classes, kind, ignore, per_pixel, unknown) -> list[Finding | None]:

@@ -1,15 +1,17 @@
 """What a check looks at: some images and labels of each split, out of whatever `fit` takes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
 import numpy as np
 
 from convcraft.layers.base import to_numpy
 
+from .. import feeding
 from ..data import Data, Source
-from ..data.pipeline import ArraySource
+from ..data.stored import ArraySource
 from ..data.streams import most
 
 READ = 2**28  # values of a split that are compared with another's
@@ -22,7 +24,8 @@ class Samples:
 
     Attributes:
         images: of each split, float32.
-        labels: theirs, as the loss is given them: numbers, one-hot, masks or quantities.
+        labels: theirs, as the loss is given them: numbers, one-hot, masks or quantities; of several outputs a
+            structure of those.
         every_label: those of all images of a split where they are numbers; else as `labels`.
         digests: of images that are looked for in other splits.
         totals: images in each split; those that were read where there is no telling.
@@ -30,14 +33,14 @@ class Samples:
     """
 
     images: dict[str, np.ndarray] = field(default_factory=dict)
-    labels: dict[str, np.ndarray] = field(default_factory=dict)
-    every_label: dict[str, np.ndarray] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=dict)
+    every_label: dict[str, Any] = field(default_factory=dict)
     digests: dict[str, list[int]] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
 
     @property
-    def train(self) -> tuple[np.ndarray, np.ndarray]:
+    def train(self) -> tuple[np.ndarray, Any]:
         """Of the training split."""
         return self.images["train"], self.labels["train"]
 
@@ -69,11 +72,29 @@ def sampled(data: Any, validation: Any = None) -> Samples:
     for split, given in (("train", data), ("val", validation)):
         if given is None and split == "val":
             continue
-        if isinstance(given, tuple | list) and len(given) in (2, 3) and all(hasattr(each, "shape") for each in given):
-            _arrays(found, split, given[0], given[1])
+        arrays = feeding.pair(given, "check: ")
+        if arrays is None:
+            x, labels = _first(given, f"check: of {split}: ")
+            _keep(found, split, x, labels, len(x))
+            found.digests[split] = list(_digests(x))
         else:
-            _read(found, split, given)
+            _arrays(found, split, *arrays)
     return found
+
+
+def read(data: Any, what: str) -> tuple[Any, Any]:
+    """Images and labels to train on: all of a pair of arrays, the first of batches, some of a `training.data.Data`.
+
+    Args:
+        data: see `sampled`.
+        what: asks, for its errors.
+
+    Raises:
+        ValueError: as there.
+    """
+    if isinstance(data, Data):
+        return sampled(data).train
+    return feeding.pair(data, what) or _first(data, what)
 
 
 def _take(found: Samples, split: str, source: Source, mix: Any) -> None:
@@ -97,58 +118,47 @@ def _take(found: Samples, split: str, source: Source, mix: Any) -> None:
 
 def _arrays(found: Samples, split: str, x: Any, y: Any) -> None:
     """Of a pair of arrays."""
-    x, y = to_numpy(x), to_numpy(y)
-    if not len(x) or len(x) != len(y):
-        raise ValueError(f"check: expected images and as many labels in {split}, received {len(x)} and {len(y)}.")
+    _single(x)
     chosen = _some(len(x), most(x.shape[1:]))
-    _keep(found, split, x[chosen], y[chosen], len(x))
-    if y.ndim <= 2:
+    _keep(found, split, x[chosen], feeding.rows(y, chosen), len(x))
+    if isinstance(y, np.ndarray) and y.ndim <= 2:
         found.every_label[split] = y
     chosen = _some(len(x), max(1, READ // max(1, int(np.prod(x.shape[1:])))))
     found.digests[split] = list(_digests(x[chosen]))
 
 
-def _read(found: Samples, split: str, batches: Any) -> None:
+def _first(data: Any, what: str) -> tuple[Any, Any]:
     """Of batches: the first."""
-    if isinstance(batches, Iterator):
+    if isinstance(data, Iterator):
         raise ValueError(
-            f"check: expected {split} data that can be read again, received an iterator, of which fit would miss what "
-            "is read here. Pass what it was made from."
+            f"{what}expected data that can be read again, received an iterator, of which fit would miss what is read "
+            "here. Pass what it was made from."
         )
-    images: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
+    parts: list[Any] = []
     total = 0
-    for batch in _batches(batches, split):
-        if not isinstance(batch, tuple | list) or len(batch) < 2:
-            raise ValueError(f"check: expected batches (images, labels) in {split}, received {type(batch).__name__}.")
-        images.append(to_numpy(batch[0]))
-        labels.append(to_numpy(batch[1]))
-        total += len(images[-1])
-        if total >= most(images[-1].shape[1:]):
+    for batch in feeding.batches(data, what):
+        parts.append(feeding.split(batch, what))
+        first = keras.tree.flatten(parts[-1])[0]
+        total += len(first)
+        if total >= most(first.shape[1:]):
             break
     if not total:
-        raise ValueError(f"check: expected images in {split}, received none: the data are empty.")
-    x = np.concatenate(images)
-    _keep(found, split, x, np.concatenate(labels), total)
-    found.digests[split] = list(_digests(x))
+        raise ValueError(f"{what}expected images, received none: the data are empty.")
+    return keras.tree.map_structure(lambda *each: np.concatenate(each), *parts)
 
 
-def _batches(batches: Any, split: str) -> Iterable[Any]:
-    if hasattr(batches, "as_numpy_iterator"):
-        return batches
-    if hasattr(batches, "__getitem__") and hasattr(batches, "__len__"):  # a PyDataset, which never ends by itself
-        return (batches[number] for number in range(len(batches)))
-    if isinstance(batches, Iterable):
-        return batches
-    raise ValueError(
-        f"check: expected {split} data to be a training.data.Data, a pair of arrays (x, y) or batches of both, "
-        f"received {type(batches).__name__}."
-    )
+def _single(x: Any) -> None:
+    if not isinstance(x, np.ndarray):
+        raise ValueError(
+            f"check: expected a model with one input, received {len(keras.tree.flatten(x))} of them. `can_overfit` "
+            "takes any number."
+        )
 
 
-def _keep(found: Samples, split: str, images: np.ndarray, labels: np.ndarray, total: int) -> None:
+def _keep(found: Samples, split: str, images: Any, labels: Any, total: int) -> None:
+    _single(images)
     found.images[split] = np.asarray(images, "float32")
-    found.labels[split] = found.every_label[split] = np.asarray(labels)
+    found.labels[split] = found.every_label[split] = labels
     found.totals[split] = total
 
 

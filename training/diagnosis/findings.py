@@ -53,7 +53,8 @@ def diagnose(training: Training, classes: int | None = None) -> Diagnosis:
         training: a `Monitor` that watched it, for all that is known here; or what `fit` returned, or its `.history`, of
             which less can be said. Of accuracy, `accuracy` and `val_accuracy` are read (or `acc`, or Keras's longer
             names), of losses `loss` and `val_loss`.
-        classes: how many; None: the number of the model's outputs, where the model is known.
+        classes: how many; None: the number of the model's outputs, where the model is known and its loss is one of
+            classes.
 
     Returns:
         A `Diagnosis`: `findings`, each with its number and its advice, and what is `unknown`.
@@ -73,8 +74,7 @@ def diagnose(training: Training, classes: int | None = None) -> Diagnosis:
     monitor: Any = training if hasattr(training, "losses") else None
     history = _history(training)
     if classes is None:
-        shape = getattr(getattr(training, "model", None), "output_shape", None)
-        classes = shape[-1] if isinstance(shape, tuple) and isinstance(shape[-1], int) and shape[-1] > 1 else None
+        classes = _classes(getattr(training, "model", None))
     curves = Curves(
         loss=_floats(history["loss"]),
         val_loss=_floats(history.get("val_loss", ())),
@@ -91,6 +91,15 @@ def diagnose(training: Training, classes: int | None = None) -> Diagnosis:
     return Diagnosis(symptoms.findings(curves), _unknown(curves, monitor is not None))
 
 
+def _classes(model: Any) -> int | None:
+    """How many a model tells apart; None of quantities, of several labels an image, and of several outputs."""
+    loss, shape = getattr(model, "loss", None), getattr(model, "output_shape", None)
+    name = str(loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", "")).lower()
+    if "crossentropy" not in name or not isinstance(shape, tuple) or not isinstance(shape[-1], int):
+        return None
+    return 2 if shape[-1] == 1 else None if "binary" in name else shape[-1]
+
+
 def _history(training: Any) -> Mapping[str, Sequence[float]]:
     """Name of a number to its value after each epoch."""
     if hasattr(training, "losses"):  # a Monitor
@@ -100,7 +109,7 @@ def _history(training: Any) -> Mapping[str, Sequence[float]]:
         found = getattr(training, "history", training)
     if not isinstance(found, Mapping):
         raise ValueError(f"diagnose: expected a Monitor, a History or its dictionary, received {type(found).__name__}.")
-    if not len(found.get("loss", ())):
+    if not np.size(found.get("loss", ())) or not np.ndim(found["loss"]):
         received = ", ".join(sorted(found)) or "nothing; has the model been trained?"
         raise ValueError(f"diagnose: expected the loss of at least one epoch, received {received}.")
     return found

@@ -1,6 +1,6 @@
 """What the curves of `fit` do not show: each batch's loss, gradients by depth, units that do nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,10 +9,10 @@ import numpy as np
 from convcraft.layers.base import to_numpy
 from convcraft.zoo.graphs import is_model
 
-from .. import distribute
+from .. import distribute, feeding
 from ..data import Data
 from ..optimize import learning_rate
-from ..restoring import unchanged
+from ..restoring import Apart, loss_weights, unchanged
 
 PROBE = 128  # images
 SATURATED = {"tanh": (-0.99, 0.99), "sigmoid": (0.01, 0.99), "relu6": (-np.inf, 5.999)}  # beyond: hardly a gradient
@@ -118,19 +118,20 @@ class Monitor(keras.callbacks.Callback):
         """The gradient of each layer's weights: what a step of plain gradient descent at a rate of 1 takes off."""
         x, y = self.probe
         if self._trial is None:
-            self._trial = keras.Model(self.model.inputs, self.model.outputs, name=f"{self.model.name}_trial")
-            self._trial.compile(keras.optimizers.SGD(1.0), self.model.loss, jit_compile=False)
+            self._trial = Apart(self.model)
+            rate_of_one = keras.optimizers.SGD(1.0)
+            self._trial.compile(rate_of_one, self.model.loss, loss_weights=loss_weights(self.model), jit_compile=False)
         return gradient_norms(self._trial, x, y)
 
     def _units(self) -> None:
         """Dead and saturated units of every activation that the model shows."""
         if self._looking is None:
-            self._looking = _activations(self.model)
+            self._looking = activations(self.model)
         if self._looking is None:
             return
         answers = distribute.answers(self._looking, self.probe[0])
         for name, values in answers.items():
-            kind = _kind(self.model.get_layer(name))
+            kind = activation_of(self.model.get_layer(name))
             if kind == "relu":
                 silent = (values == 0).reshape(-1, values.shape[-1]).all(axis=0)
                 self.dead.setdefault(name, []).append(float(silent.mean()))
@@ -166,30 +167,43 @@ def _probe(given: Any, images: int) -> Any:
         if given.sources:
             return given.sources["train"].batch(np.arange(min(images, len(given.sources["train"]))))
         given = given.arrays("train")
-    if not isinstance(given, Sequence) or len(given) != 2:
+    pair = feeding.pair(given, "Monitor: of probe: ")
+    if pair is None:
         raise ValueError(f"Monitor: expected probe to be a pair (x, y) or data, received {type(given).__name__}.")
-    x, y = (np.asarray(each) for each in given)
-    if not len(x) or len(x) != len(y):
-        raise ValueError(f"Monitor: expected as many labels as images in probe, received {len(x)} and {len(y)}.")
-    return x[:images], y[:images]
+    return feeding.rows(pair, slice(0, images))
 
 
 def _weights(model: keras.Model) -> dict[str, list[np.ndarray]]:
     """The trainable kernels of each layer, by its path, in the order of the signal."""
     found = {}
-    for layer in model._flatten_layers(include_self=False):
+    for layer in _in_order(model):
         own = [variable for variable in layer._trainable_variables if layer.trainable and len(variable.shape) > 1]
         if own:
             found[own[0].path.rpartition("/")[0]] = [to_numpy(variable).astype("float64") for variable in own]
     return found
 
 
+def _in_order(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """All layers within, nested ones where their model stands, where Keras's `_flatten_layers` turns them round."""
+    for inner in layer._layers:
+        yield inner
+        yield from _in_order(inner)
+
+
 def _norm(arrays: Sequence[np.ndarray]) -> float:
     return float(np.sqrt(sum(np.square(each).sum() for each in arrays)))
 
 
-def _kind(layer: keras.layers.Layer) -> str:
-    """The name of a layer's activation; "" where it has none that could die."""
+def activation_of(layer: keras.layers.Layer) -> str:
+    """The name of a layer's activation; "" where it has none that could die or saturate.
+
+    Args:
+        layer: any.
+
+    Example:
+        >>> activation_of(keras.layers.Dense(2, "tanh")), activation_of(keras.layers.Dense(2))
+        ('tanh', '')
+    """
     if isinstance(layer, keras.layers.ReLU):
         return "relu6" if layer.max_value == 6 else "" if layer.negative_slope else "relu"
     activation = getattr(layer, "activation", None)
@@ -199,10 +213,14 @@ def _kind(layer: keras.layers.Layer) -> str:
     return name if name == "relu" or name in SATURATED else ""
 
 
-def _activations(model: keras.Model) -> keras.Model | None:
-    """The same model with the answers of all its activations that can die or saturate."""
+def activations(model: keras.Model) -> keras.Model | None:
+    """The same model with the answers of all its activations that can die or saturate, by layer; None without any.
+
+    Args:
+        model: functional.
+    """
     found = {}
     for layer in model.layers:
-        if not is_model(layer) and _kind(layer) and len(layer._inbound_nodes):
+        if not is_model(layer) and activation_of(layer) and len(layer._inbound_nodes):
             found[layer.name] = layer.output
     return keras.Model(model.inputs, found) if found else None

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from .. import common, distribute, rundir
+from .. import common, distribute, feeding, rundir
 from ..data import Data, Feed
 from ..restoring import unchanged
 
@@ -46,7 +46,8 @@ def fit_batch_size(model: keras.Model, data: Any, start: int = 64) -> int:
 
     Args:
         model: compiled.
-        data: a `training.data.Data`, or a pair of arrays (images, labels); repeated where there are fewer than `start`.
+        data: a `training.data.Data`, a pair of arrays (images, labels), or batches of them, of which the first is
+            taken; repeated where there are fewer images than `start`.
         start: the largest batch size that is tried.
 
     Returns:
@@ -68,7 +69,7 @@ def fit_batch_size(model: keras.Model, data: Any, start: int = 64) -> int:
     x, y = _some(data)
     size, history = start, getattr(model, "history", None)
     try:
-        while not _trains(model, np.resize(x, (size, *x.shape[1:])), np.resize(y, (size, *y.shape[1:])), size):
+        while not _trains(model, _resized(x, size), _resized(y, size), size):
             if size == 1:
                 raise ValueError(f"Not even one image fits in memory with {model.name}: take a smaller one.")
             size //= 2
@@ -83,12 +84,19 @@ def _some(data):
         feed = data.feed("train")
         batches = feed.numpy() if isinstance(feed, Feed) else feed.dataset().as_numpy_iterator()
         data = next(iter(batches))
-    if not (isinstance(data, tuple | list) and len(data) >= 2):
-        raise ValueError("fit_batch_size: expected a Data or a pair (images, labels), received neither.")
-    x, y = np.asarray(data[0]), np.asarray(data[1])
-    if not len(x) or len(x) != len(y):
-        raise ValueError(f"fit_batch_size: expected images with a label each, received {len(x)} and {len(y)}.")
-    return x[:1024], y[:1024]
+    what = "fit_batch_size: "
+    pair = feeding.pair(data, what)
+    if pair is None:
+        batch = next(iter(feeding.batches(data, what)), None)
+        if batch is None:
+            raise ValueError("fit_batch_size: expected images, received none: the data are empty.")
+        pair = feeding.split(batch, what)
+    return feeding.rows(pair, slice(0, 1024))
+
+
+def _resized(arrays, size):
+    """So many rows, repeated where there are fewer."""
+    return keras.tree.map_structure(lambda each: np.resize(each, (size, *each.shape[1:])), arrays)
 
 
 def _trains(model, x, y, size):

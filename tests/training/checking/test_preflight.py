@@ -213,8 +213,8 @@ def test_other_models_and_losses():
     "model, data, message",
     [
         (keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]), (X, Y), "compiled model"),
-        (None, (X, Y[:3]), "as many labels in train, received 400 and 3"),
-        (None, (X[:0], Y[:0]), "received 0 and 0"),
+        (None, (X, Y[:3]), "as many labels; received 400, 3"),
+        (None, (X[:0], Y[:0]), "received 0, 0"),
         (None, iter([(X, Y)]), "can be read again"),
         (None, [], "the data are empty"),
         (None, [X], "batches"),
@@ -239,6 +239,57 @@ def test_batches_are_read_from_the_beginning():
     found = samples.sampled(batches)
     np.testing.assert_array_equal(found.images["train"], X)
     assert training.check(net(), batches, steps=0).names == []
+
+
+def heads(kind):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 127.5)(inputs))
+    outputs = {"quarter": keras.layers.Dense(4)(x), "left": keras.layers.Dense(2)(x)}
+    labels = {"quarter": Y, "left": Y % 2}
+    if kind == "list":
+        outputs, labels = list(outputs.values()), list(labels.values())
+    model = keras.Model(inputs, outputs)
+    model.compile(keras.optimizers.Adam(0.01), keras.tree.map_structure(lambda _: LOGITS, labels), jit_compile=False)
+    return model, labels
+
+
+@pytest.mark.parametrize("kind", ["list", "dict"])
+def test_two_outputs(kind):
+    model, labels = heads(kind)
+    before = state(model)
+    found = training.can_overfit(model, (X, labels))
+    assert found and "each output by itself" in found.unknown[0] and found.history["loss"][-1] < 1
+    checked = training.check(model, (X, labels), (X[:40], keras.tree.map_structure(lambda y: y[:40], labels)))
+    assert checked.names == ["the same images in two splits"] and "several outputs" in checked.unknown[0]
+    for one, other in zip(before[0], state(model)[0], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_two_inputs_are_learned_by_heart_and_not_checked():
+    one, other = keras.Input((8, 8, 1)), keras.Input((3,))
+    x = keras.layers.Concatenate()([keras.layers.Flatten()(keras.layers.Rescaling(1 / 127.5)(one)), other])
+    model = keras.Model([one, other], keras.layers.Dense(4)(x))
+    model.compile(keras.optimizers.Adam(0.01), LOGITS)
+    more = np.zeros((400, 3), "float32")
+    assert training.can_overfit(model, ([X, more], Y))
+    with pytest.raises(ValueError, match="one input, received 2 of them"):
+        training.check(model, ([X, more], Y))
+
+
+def test_a_sound_network_with_adams_own_rate_is_given_time():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(16, "relu"),
+            keras.layers.Dense(4, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    found = training.can_overfit(model, [(X[:32], Y[:32])])  # batches will do, too
+    assert found and len(found.history["loss"]) > 1, str(found)
 
 
 RECIPE = """

@@ -73,6 +73,7 @@ def test_it_says_what_it_cannot_know():
         ({"accuracy": [1.0]}, "received accuracy"),
         ({"loss": []}, "received loss"),
         ([1], "list"),
+        ({"loss": 0.5}, "loss of at least one epoch"),
     ],
 )
 def test_what_is_no_history(given, message):
@@ -84,6 +85,7 @@ def watched(**numbers):
     """A monitor that saw these numbers, and else a good training of 10 classes."""
     monitor = training.Monitor()
     monitor._model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(10)])
+    monitor._model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     curves = {**GOOD, **numbers.pop("curves", {})}
     monitor.epochs = [dict(zip(curves, values, strict=True)) for values in zip(*curves.values(), strict=True)]
     monitor.losses = list(np.repeat(curves["loss"], 30))
@@ -161,3 +163,11 @@ def test_one_finding_of_a_name():
     names = [finding.name for finding in symptoms.findings(curves)]
     assert names.count("exploding gradients") == 1
     assert "before the first step" in symptoms.findings(curves)[0].number
+
+
+@pytest.mark.parametrize("loss, units, known", [("mse", 5, False), ("binary_crossentropy", 1, True)])
+def test_guessing_is_of_classes_only(loss, units, known):
+    monitor = watched()
+    monitor._model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(units)])
+    monitor._model.compile("sgd", loss)
+    assert any("number of classes" in what for what in training.diagnose(monitor).unknown) != known

@@ -54,6 +54,30 @@ def test_gradients_are_those_of_the_probe():
     np.testing.assert_allclose(found, [np.sqrt(np.mean(g**2)) for g in (g1, g2)], rtol=1e-3)
 
 
+def test_layers_of_a_nested_model_stand_in_the_order_of_the_signal():
+    dense = keras.layers.Dense
+    body = keras.Sequential(
+        [keras.Input((4,)), dense(5, name="a"), dense(6, name="b"), dense(7, name="c")], name="body"
+    )
+    model = keras.Sequential([keras.Input((X.shape[1],)), dense(4, name="first"), body, dense(2, name="last")])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    monitor = training.Monitor((X, Y))
+    fit(model, monitor, epochs=1)
+    order = [name.rpartition("/")[2] for name in monitor.gradients]
+    assert order == ["first", "a", "b", "c", "last"] == [name.rpartition("/")[2] for name in monitor.changes]
+
+
+def test_two_outputs_are_watched():
+    inputs = keras.Input((X.shape[1],))
+    outputs = {"one": keras.layers.Dense(2)(inputs), "other": keras.layers.Dense(2)(inputs)}
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", {name: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for name in outputs})
+    labels = {"one": Y, "other": 1 - Y}
+    monitor = training.Monitor((X, labels))
+    model.fit(X, labels, epochs=2, verbose=0, callbacks=[monitor])
+    assert len(monitor.gradients) == 2 and training.diagnose(monitor).names == []
+
+
 def test_changes_are_relative_and_of_a_step():
     monitor, model = training.Monitor((X, Y)), net()
     before = model.layers[0].get_weights()[0]
@@ -114,7 +138,7 @@ def test_a_network_of_the_zoo_on_data():
 
 @pytest.mark.parametrize(
     "probe, message",
-    [((X, Y[:3]), "as many labels as images"), (X, "a pair"), ((X[:0], Y[:0]), "received 0 and 0")],
+    [((X, Y[:3]), "as many labels; received"), (X, "a pair"), ((X[:0], Y[:0]), "received 0, 0")],
 )
 def test_bad_probes(probe, message):
     with pytest.raises(ValueError, match=message):

@@ -142,8 +142,8 @@ def test_what_is_refused():
         (net(9), (X, Y), 2.5, "start"),
         (uncompiled, (X, Y), 8, "compiled"),
         (net(9), (X[:0], Y[:0]), 8, "received 0"),
-        (net(9), (X, Y[:3]), 8, "received 50 and 3"),
-        (net(9), 3, 8, "expected a Data"),
+        (net(9), (X, Y[:3]), 8, "received 50, 3"),
+        (net(9), 3, 8, "expected a training.data.Data"),
         (net(0), (X, Y), 8, "Not even one image"),
     ]:
         with pytest.raises(ValueError, match=message):
