@@ -14,7 +14,7 @@ import numpy as np
 
 from . import rundir
 from .data import Data, Feed, Source
-from .data.pipeline import ArraySource
+from .data.stored import ArraySource
 from .report.statistics import entropy
 from .temperature import fit_temperature
 

@@ -10,8 +10,7 @@ from convcraft.layers import ClassNames
 from convcraft.layers.base import to_numpy
 from convcraft.zoo.graphs import is_model
 
-from .data import Data
-from .data.pipeline import Source
+from .data import Data, Source
 from .diagnosis.monitor import gradient_norms
 
 FILTERS = 64  # that the report shows

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .data import Data, Feed, Source
-from .data.pipeline import ArraySource, hash_arrays
 from .data.splits import Report
+from .data.stored import ArraySource, hash_arrays
 
 if TYPE_CHECKING:
     import keras

@@ -101,7 +101,7 @@ class TestNumbers:
         labels = np.repeat(np.arange(3), sizes)
         pictures = draw((len(labels), 8, 8, 1), "uint8", 0, 255)
         found = images()
-        metrics, kept = evaluate._with_pictures(net(found), data.pipeline.ArraySource(pictures, labels), 7)
+        metrics, kept = evaluate._with_pictures(net(found), data.stored.ArraySource(pictures, labels), 7)
         assert ("balanced_accuracy" in metrics) == told
         if told:
             expected = balanced_accuracy_score(labels, kept["probabilities"].argmax(axis=1))

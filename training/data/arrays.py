@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from .images import to_channels
-from .pipeline import ArraySource, Source, hash_arrays
 from .splits import SPLITS, Loaded, few
+from .stored import ArraySource, Source, hash_arrays
 
 
 def read_arrays(arrays: Mapping[str, Any], size: tuple[int, int] | None, channels: int | None) -> Loaded:

@@ -1,7 +1,7 @@
 """Image files, decoded in parallel.
 
 Every file is decoded once before training starts, so that all bad files are known by name then, not in the
-middle of epoch 3. Small sets stay decoded in memory; what exceeds `pipeline.MEMORY_LIMIT` is decoded batch
+middle of epoch 3. Small sets stay decoded in memory; what exceeds `stored.MEMORY_LIMIT` is decoded batch
 by batch.
 """
 
@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import pipeline
+from . import stored
 from .images import Unreadable, decode, fit, read, to_channels
-from .pipeline import ArraySource, Source, hash_arrays
 from .splits import Loaded, few
+from .stored import ArraySource, Source, hash_arrays
 
 Items = dict[str, list[tuple[pathlib.Path, str]]]  # split to (file, class name)
 
@@ -129,14 +129,14 @@ def _scan(
     kept = 0
     step = 4 * _workers()  # files in flight, which bounds the memory
     for begin in range(0, len(paths), step):
-        keep = kept <= pipeline.MEMORY_LIMIT
+        keep = kept <= stored.MEMORY_LIMIT
         for scan in _pool().map(
             partial(_scan_one, size=size, channels=channels, keep=keep), paths[begin : begin + step]
         ):
             if isinstance(scan, _Scan) and scan.pixels is not None:
                 kept += scan.pixels.nbytes * (1 if channels else 3 // scan.pixels.shape[2])  # RGB in the worst case
             scans.append(scan)
-    whole = kept <= pipeline.MEMORY_LIMIT
+    whole = kept <= stored.MEMORY_LIMIT
     return (scan if whole or isinstance(scan, Unreadable) else scan._replace(pixels=None) for scan in scans)
 
 

@@ -6,152 +6,14 @@ per-image seeds, a pure function of (seed, epoch, index), so that neither order 
 an image's draw.
 """
 
-import hashlib
-import pathlib
-import types
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from .images import resize
+from .draws import MIXING, SIDES, Augment, augmentation, image_seeds
 from .sampling import Sampling, cropped
-
-Augment = Callable[[Any, Any], Any]
-# (float32 images [n, h, w, c], int32 seeds [n]) -> images: pure, in TensorFlow's graph or on NumPy arrays
-
-MIXING = 0x2545F491
-"""Tells the draw that mixes a batch from the one that changes its first image."""
-
-SIDES = 2**40
-"""Stands for the epoch in the draw of the side that `alternate_flip` begins with: no run comes so far."""
-
-MEMORY_LIMIT = 2**30
-"""Bytes of decoded images that are kept in memory; a larger set is decoded, or resized, batch by batch."""
-
-
-def augmentation(augment: Any) -> Augment | None:
-    """Returns what `augment` stands for as a function (images, seeds) -> images, or None.
-
-    Args:
-        augment: None; a function; the name of a pipeline of `layers.RandomTransform`, or a list of its
-            transformations, which all apply; one of our augmentation layers; any other layer, which then is wrapped
-            in a `RandomTransform` (see there how it draws).
-
-    Raises:
-        ValueError: for anything else.
-
-    Example:
-        >>> augmentation("light")(np.zeros((2, 8, 8, 1), "float32"), np.array([1, 2], "int32")).shape == (2, 8, 8, 1)
-        True
-    """
-    if augment is None or isinstance(augment, (types.FunctionType, types.MethodType)):
-        return augment
-    import keras
-
-    from convcraft.layers import RandomTransform
-    from convcraft.layers.augmentation import Augmentation
-    from convcraft.layers.transforms import PIPELINES
-
-    if isinstance(augment, list):
-        return RandomTransform(augment, len(augment), data_format="channels_last").transform
-    if isinstance(augment, str) and augment in PIPELINES:
-        layer = RandomTransform(augment, data_format="channels_last")
-        if keras.backend.backend() != "jax" or augment == "modern":  # Keras's layers take JAX minutes to compile
-            return layer.transform
-        import jax
-
-        return jax.jit(layer.transform)  # operation by operation it took three to six times as long
-    if isinstance(augment, Augmentation):
-        return augment.transform
-    if isinstance(augment, keras.layers.Layer):
-        return RandomTransform([augment], 1, data_format="channels_last").transform
-    if callable(augment):
-        return augment
-    raise ValueError(
-        f"Expected augment to be one of {', '.join(map(repr, PIPELINES))}, a list of transformations, a layer, or a "
-        f"function (images, seeds) -> images, received {augment!r}."
-    )
-
-
-class Source(Protocol):
-    """Images by index: what a `Feed` needs to know of a data set."""
-
-    labels: np.ndarray
-    image_shape: tuple[int, int, int]
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns float32 images 0-255 (n, h, w, c) and int32 labels (n,)."""
-
-    def subset(self, indices: np.ndarray) -> "Source":
-        """Returns the source of these images only, in this order."""
-
-
-class ArraySource:
-    """Images in memory.
-
-    Args:
-        images: (n, h, w, c), uint8 or float32, 0-255.
-        labels: int32 (n,).
-        size: (height, width) to resize to, or None. Resized at once, or batch by batch where the result
-            would exceed `MEMORY_LIMIT`; the values are the same.
-        paths: the files that they come from, where they come from files.
-    """
-
-    def __init__(
-        self,
-        images: np.ndarray,
-        labels: np.ndarray,
-        size: tuple[int, int] | None = None,
-        paths: Sequence[pathlib.Path] | None = None,
-    ):
-        self.labels = labels
-        self.paths = None if paths is None else list(paths)
-        self.size = size or (images.shape[1], images.shape[2])
-        self.image_shape = (*self.size, images.shape[3])
-        self.images = images
-        if len(images) * int(np.prod(self.image_shape)) * images.itemsize <= MEMORY_LIMIT:
-            self.images = self._resized(images)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns float32 images 0-255 (n, h, w, c) and int32 labels (n,)."""
-        return self._resized(self.images[indices]).astype(np.float32), self.labels[indices]
-
-    def subset(self, indices: np.ndarray) -> "ArraySource":
-        """Returns the source of these images only, in this order."""
-        paths = None if self.paths is None else [self.paths[index] for index in indices]
-        return ArraySource(self.images[indices], self.labels[indices], self.size, paths)
-
-    def _resized(self, images: np.ndarray) -> np.ndarray:
-        if images.shape[1:3] == self.size:
-            return images
-        return np.stack([resize(image, self.size) for image in images])
-
-
-def image_seeds(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
-    """Returns one seed an image, int32 in [0, 2^31), from (run seed, epoch, sample index) alone.
-
-    Example:
-        >>> bool(image_seeds(0, 1, np.array([5, 6]))[1] == image_seeds(0, 1, np.array([6]))[0])
-        True
-    """
-    state = _splitmix64(np.full(np.shape(indices), np.uint64(seed % 2**64)))
-    state = _splitmix64(state ^ np.uint64(epoch))
-    state = _splitmix64(state ^ np.asarray(indices).astype(np.uint64))
-    return (state >> np.uint64(33)).astype(np.int32)
-
-
-def _splitmix64(x: np.ndarray) -> np.ndarray:
-    # Steele, Lea, Flood 2014; arithmetic is modulo 2^64, as NumPy's arrays wrap
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+from .stored import Source
 
 
 class Feed:
@@ -337,10 +199,13 @@ class Feed:
         feed, start = self, self.start
 
         class Batches(keras.utils.PyDataset):
+            seen = -1  # step of the last batch that was asked for
+
             def __len__(self):
                 return feed.steps - start
 
             def __getitem__(self, step):
+                self.seen = step
                 return feed._batch(feed.indices()[start + step], feed.epoch)
 
             def __iter__(self):
@@ -349,7 +214,11 @@ class Feed:
                 self.on_epoch_end()
 
             def on_epoch_end(self):
-                feed._begin()
+                # `fit` takes a look at the first batch before it begins, and says that an epoch has ended;
+                # only where an epoch is a single batch, that look cannot be told from it
+                if self.seen == len(self) - 1:
+                    feed._begin()
+                self.seen = -1
 
         return Batches()
 
@@ -358,12 +227,3 @@ def _numpy(images: Any) -> np.ndarray:
     if hasattr(images, "detach"):  # PyTorch's, perhaps on a GPU
         images = images.detach().cpu()
     return np.asarray(images, np.float32)
-
-
-def hash_arrays(*arrays: np.ndarray) -> str:
-    """Returns the SHA-256, in hex, of the arrays' dtypes, shapes and values."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .pipeline import Source
+from .stored import Source
 
 SPLITS = ("train", "val", "test")
 TEST_SEED = 0  # of every test set that is cut: it must not move with a run's seed

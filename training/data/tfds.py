@@ -14,8 +14,8 @@ import numpy as np
 
 from .files import _pool
 from .images import decode, fit
-from .pipeline import Source
 from .splits import Loaded, few
+from .stored import Source
 
 PREFIX = "tfds:"
 SPLITS = {"train": "train", "validation": "val", "test": "test"}

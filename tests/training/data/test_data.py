@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from convcraft.training import data
-from convcraft.training.data import pipeline
+from convcraft.training.data import stored
 from convcraft.training.data.sources import CLASS_NAMES
 from convcraft.training.data.splits import stratified
 
@@ -230,7 +230,7 @@ def test_files_on_disk_give_what_files_in_memory_give(tmp_path, monkeypatch):
     folder(tmp_path)
     Image.new("L", (33, 44), 120).save(tmp_path / "red" / "grey.png")
     in_memory = data.load(tmp_path, size=9)
-    monkeypatch.setattr(pipeline, "MEMORY_LIMIT", 3000)
+    monkeypatch.setattr(stored, "MEMORY_LIMIT", 3000)
     on_disk = data.load(tmp_path, size=9)
     assert [type(loaded.sources["train"]).__name__ for loaded in (in_memory, on_disk)] == [
         "ArraySource",

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from convcraft.training.data.pipeline import ArraySource, Feed, image_seeds
+from convcraft.training.data import Feed, image_seeds
+from convcraft.training.data.stored import ArraySource
 
 
 def source(n, side=4, classes=3):
@@ -177,7 +178,7 @@ def test_resizing_batch_by_batch_gives_the_values_of_resizing_at_once(monkeypatc
     images = np.random.default_rng(0).integers(0, 256, (6, 5, 7, 3), np.uint8)
     labels = np.arange(6, dtype=np.int32)
     at_once = ArraySource(images, labels, (9, 3))
-    monkeypatch.setattr("convcraft.training.data.pipeline.MEMORY_LIMIT", 0)
+    monkeypatch.setattr("convcraft.training.data.stored.MEMORY_LIMIT", 0)
     lazily = ArraySource(images, labels, (9, 3))
     assert at_once.images.shape[1:3] == (9, 3) and lazily.images.shape[1:3] == (5, 7)
     picked = np.array([4, 1])
