@@ -124,8 +124,7 @@ def two_stage(data: Data, switch: int, first: str = "all", second: str = "balanc
     All epochs are as long as without. The model stays the same, with one classifier for all classes; plain `fit` trains
     it, and a run that is killed goes on exactly where it stopped, in either stage. The rate decides what the second
     stage may change: where a schedule has all but ended, little; where it begins anew, "tail" forgets what "head" has
-    learned (docs/imbalance.md). In plain `fit` on JAX and PyTorch, Keras looks at the data once before it begins, and
-    the switch may come an epoch early; in a run it does not.
+    learned (docs/imbalance.md).
 
     Args:
         data: a `training.data.Data`, not of tf.data.
