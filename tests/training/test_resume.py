@@ -115,6 +115,21 @@ def test_finished_runs_are_left_alone_and_others_refused(uninterrupted):
     assert (uninterrupted / "model.keras").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("kind", ["crops", pytest.param("two_stage", marks=pytest.mark.slow)])
+def test_a_balanced_run_resumes_too(kind, tmp_path):
+    """Killed within the second epoch, which shows copies, crops of them, or the second stage."""
+    code = TRAIN.replace("{'output'", f"{{'epochs': 2, 'images': 90, 'balance': '{kind}', 'output'")
+    for name, die_at in (("whole", 0), ("killed", 8 if kind == "crops" else 6), ("killed", 0)):
+        env = {"DIE_AT": str(die_at), "CHECKPOINT_MINUTES": "0" if name == "killed" else "5"}
+        python(code, RECIPE, tmp_path / name, check=not die_at, **env)
+    ours, theirs = final_state(tmp_path / "killed"), final_state(tmp_path / "whole")
+    assert [key for key in theirs if not np.array_equal(ours[key], theirs[key])] == []
+    assert lines(tmp_path / "killed", "epoch") == lines(tmp_path / "whole", "epoch")
+    resumed = lines(tmp_path / "killed", "start")[-1]["resumed_at"]
+    assert resumed["epoch"] == 1 and resumed["step"] > 0
+    same_weights(tmp_path / "killed", tmp_path / "whole")
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="starts its own backends")
 @pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
 def test_other_backends_resume_too(backend, tmp_path):

@@ -16,6 +16,7 @@ class Config(training.Common):
     batch_size: int = 16
     images: int = 104
     schedule: str = "cosine"
+    balance: str = ""
     strategy: str = "none"
 
 
@@ -24,7 +25,13 @@ def data(config):
     labels = np.arange(config.images) % 3
     pictures = (rng.uniform(0, 120, (config.images, 8, 8, 1)) + 60 * labels[:, None, None, None]).astype("uint8")
     augment = layers.RandomAffine(rotation=20, shift=0.1).transform
-    return training.data.load((pictures, labels), batch_size=config.batch_size, seed=config.seed, augment=augment)
+    if config.balance:  # three times as many of the first class
+        kept = (labels == 0) | (np.arange(len(labels)) % 9 < 3)
+        pictures, labels = pictures[kept], labels[kept]
+    found = training.data.load((pictures, labels), batch_size=config.batch_size, seed=config.seed, augment=augment)
+    if config.balance == "two_stage":
+        return training.two_stage(found, 1, "head", "tail")
+    return training.balance(found, config.balance) if config.balance else found
 
 
 class DieAt(keras.callbacks.Callback):
