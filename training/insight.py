@@ -10,6 +10,7 @@ from convcraft.layers import ClassNames
 from convcraft.layers.base import to_numpy
 from convcraft.zoo.graphs import is_model
 
+from . import heads
 from .data import Data, Source
 from .diagnosis.monitor import gradient_norms
 
@@ -55,16 +56,18 @@ def look(model: keras.Model, data: Data, images: np.ndarray, classes: np.ndarray
 def class_activation_maps(model: keras.Model, images: Any, classes: np.ndarray) -> np.ndarray | None:
     """Where in an image the evidence for a class lies.
 
-    For networks that average their last maps and weigh the means, or average a map for each class. The mean of a map
-    over its places, and the class's offset, are the class's logit.
+    Of networks that average their last maps and weigh the means, or average a map for each class: the maps, so weighed.
+    Of others, as those that flatten their maps: the last maps, each place weighed by the gradient of the class's logit.
+    Where what follows the maps is linear, both are the same, and the mean of a map over its places, and the class's
+    offset, are the class's logit.
 
     Args:
-        model: functional, from images to classes.
+        model: functional, from images to classes; on every backend.
         images: (n, height, width, channels).
         classes: (n, k), integers: of each image those to map.
 
     Returns:
-        float32 (n, k, rows, columns); None for a network that ends otherwise, as those that flatten their maps.
+        float32 (n, k, rows, columns); None for a network without a last map, as one of several models.
 
     Example:
         >>> from convcraft import zoo
@@ -74,15 +77,20 @@ def class_activation_maps(model: keras.Model, images: Any, classes: np.ndarray) 
 
     Reference:
         Zhou, Khosla, Lapedriza, Oliva, Torralba 2016, "Learning Deep Features for Discriminative Localization",
-        section 2, arXiv 1512.04150.
+        section 2, arXiv 1512.04150; by gradients: Draelos, Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful
+        explanations of convolutional neural networks", equation 3, arXiv 2011.08891.
     """
     ends = _ends(model)
-    if ends is None:
+    tensor, dense = ends or (_last_maps(model), None)
+    if tensor is None:
         return None
-    tensor, dense = ends
-    features = keras.Model(model.input, tensor)
+    features = keras.Model(model.inputs[0], tensor)
     values = to_numpy(features(keras.ops.convert_to_tensor(np.asarray(images, "float32")), training=False))
     values = np.asarray(values, "float32")
+    if ends is None:
+        rest = keras.Model(tensor, model.outputs[0])
+        found = [(values * _gradient(rest, values, chosen)).sum(axis=-1) for chosen in np.asarray(classes).T]
+        return np.stack(found, axis=1) * np.float32(np.prod(values.shape[1:3]))
     if dense is None:  # a map for each class
         return np.stack([value[..., chosen].transpose(2, 0, 1) for value, chosen in zip(values, classes, strict=True)])
     kernel = np.asarray(to_numpy(dense.kernel), "float32")
@@ -101,6 +109,54 @@ def _ends(model: keras.Model) -> tuple[Any, Any] | None:
     if not isinstance(operation, KINDS.GlobalAveragePooling2D) or operation.data_format != "channels_last":
         return None
     return before, dense
+
+
+def _last_maps(model: keras.Model) -> Any:
+    """The last maps of a network that ends in a chain of layers; None of any other."""
+    outputs = getattr(model, "outputs", None) or ()
+    if len(outputs) != 1 or len(model.inputs) != 1 or keras.config.image_data_format() != "channels_last":
+        return None
+    tensor = outputs[0]
+    while len(tensor.shape) != 4 or tuple(tensor.shape[1:3]) == (1, 1):
+        operation, tensor = _before(tensor)
+        if tensor is None or is_model(operation):
+            return None
+    return tensor
+
+
+def _gradient(rest: keras.Model, maps: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Of each image's logit of a class by each place of its maps."""
+    ops, logits = keras.ops, _gives_logits(rest)
+
+    def total(x: Any) -> Any:
+        outputs = rest(x, training=False)
+        outputs = outputs if logits else ops.log(ops.maximum(outputs, keras.config.epsilon()))
+        return ops.sum(ops.take_along_axis(outputs, ops.convert_to_tensor(chosen[:, None].astype("int32")), axis=1))
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return np.asarray(jax.grad(total)(maps), "float32")
+    x = ops.convert_to_tensor(maps)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        x = x.detach().requires_grad_(True)
+        with torch.enable_grad():
+            return to_numpy(torch.autograd.grad(total(x), x)[0])
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        score = total(x)
+    return to_numpy(tape.gradient(score, x))
+
+
+def _gives_logits(model: keras.Model) -> bool:
+    try:
+        return heads.find(model, "softmax").logits
+    except ValueError:
+        return True
 
 
 def _before(tensor: Any) -> tuple[Any, Any]:

@@ -61,13 +61,55 @@ def test_a_map_for_each_class_is_its_own_evidence():
     assert (np.sign(scores[:, 0] - scores[:, 1]) == np.sign(ahead[:, 0] - ahead[:, 1])).all()
 
 
-def test_networks_that_end_otherwise_have_none():
+def test_networks_that_flatten_are_weighed_by_their_kernel():
+    """Where the rest is linear, the gradient is the kernel: each place has weights of its own, and all add up."""
     kinds = keras.layers
-    assert class_activation_maps(net(kinds.Flatten(), kinds.Dense(3)), IMAGES, CLASSES) is None
-    deeper = net(kinds.GlobalAveragePooling2D(), kinds.Dense(4, "relu"), kinds.Dense(3))
-    assert class_activation_maps(deeper, IMAGES, CLASSES) is None
-    bent = net(kinds.GlobalAveragePooling2D(), kinds.Dense(3, "relu"))  # whose maps would not add up to its outputs
-    assert class_activation_maps(bent, IMAGES, CLASSES) is None
+    model = net(kinds.Flatten(), kinds.Dropout(0.5), kinds.Dense(3, bias_initializer="ones"), ClassNames(list("abc")))
+    maps = class_activation_maps(model, IMAGES, CLASSES)
+    assert maps.shape == (6, 2, 8, 8)
+    features = keras.Model(model.inputs[0], model.layers[2].output)
+    there = keras.ops.convert_to_numpy(features(IMAGES))
+    kernel = keras.ops.convert_to_numpy(model.layers[-2].kernel).reshape(8, 8, 5, 3)
+    expected = np.einsum("nhwc,hwcnk->nkhw", there, kernel[..., CLASSES]) * 64
+    np.testing.assert_allclose(maps, expected, rtol=1e-3, atol=1e-4)
+    chosen = np.take_along_axis(logits(model), CLASSES, axis=1)
+    np.testing.assert_allclose(maps.mean(axis=(2, 3)) + 1, chosen, rtol=1e-3, atol=1e-4)
+
+
+def test_hidden_layers_are_differentiated():
+    """As the kernels of those units that are not silent."""
+    kinds = keras.layers
+    model = net(kinds.GlobalAveragePooling2D(), kinds.Dense(4, "relu"), kinds.Dense(3))
+    means, units = (
+        keras.ops.convert_to_numpy(keras.Model(model.inputs[0], model.layers[place].output)(IMAGES)) for place in (3, 4)
+    )
+    first, second = (keras.ops.convert_to_numpy(layer.kernel) for layer in model.layers[4:])
+    assert 0 < (units > 0).mean() < 1
+    slopes = np.einsum("cu,nu,uk->nck", first, units > 0, second)
+    expected = np.take_along_axis(np.einsum("nc,nck->nk", means, slopes), CLASSES, axis=1)
+    found = class_activation_maps(model, IMAGES, CLASSES)
+    np.testing.assert_allclose(found.mean(axis=(2, 3)), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_gradients_of_probabilities_are_those_of_their_logarithms():
+    """They differ from those of the logits by the mean over the classes, weighed by the probabilities."""
+    kinds = keras.layers
+    linear, bent = (net(kinds.Flatten(), kinds.Dense(3, kind)) for kind in (None, "softmax"))
+    bent.set_weights(linear.get_weights())
+    every = class_activation_maps(linear, IMAGES, np.tile(np.arange(3), (6, 1)))
+    shares = keras.ops.convert_to_numpy(bent(IMAGES))
+    expected = every - np.einsum("nkhw,nk->nhw", every, shares)[:, None]
+    found = class_activation_maps(bent, IMAGES, np.tile(np.arange(3), (6, 1)))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-2)
+
+
+def test_several_models_in_one_have_no_last_map():
+    kinds = keras.layers
+    inner = net(kinds.Flatten(), kinds.Dense(3))
+    images = keras.Input((16, 16, 3))
+    assert class_activation_maps(keras.Model(images, inner(images)), IMAGES, CLASSES) is None
+    both = keras.Model(images, kinds.Add()([inner(images), kinds.Dense(3)(kinds.Flatten()(images))]))
+    assert class_activation_maps(both, IMAGES, CLASSES) is None
 
 
 def test_squeezenet_and_resnet_of_the_zoo_have_maps():
