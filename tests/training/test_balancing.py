@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from convcraft import training
-from convcraft.training.data.images import resize
 from convcraft.training.data import image_seeds
+from convcraft.training.data.images import resize
 
 SIZES = [40, 10, 4]
 LABELS = np.repeat([0, 1, 2], SIZES)
