@@ -42,7 +42,7 @@ EXPORTS = {
     "fit_temperature": "temperature",
     "fit_width": "sizing.widths",
     "from_masks": "segmentation",
-    "fuse_features": "ensembles.fusion",
+    "fuse_features": "ensembles.early",
     "grow": "sizing.growing",
     "inject_label_noise": "labels.label_noise",
     "linear_scaled": "schedules",

@@ -6,7 +6,6 @@ OUTPUT/cross-validation.json holds the table. Test images are in no fold, and ha
 """
 
 import dataclasses
-import difflib
 import os
 import pathlib
 import re
@@ -24,9 +23,7 @@ from convcraft.layers import Model
 from .. import common, processes, rundir
 from ..data.splits import fold_of
 from ..evaluate import data_of, score
-from . import ensemble, fusion
-
-OWN = ("data", "output", "seeds")  # options that the folds decide
+from . import ensemble, fusion, grids
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ def cross_validate(
     stem = pathlib.Path(module.__file__ or "").stem
     home = pathlib.Path(output or options.output or pathlib.Path("runs", f"{stem}-folds")).resolve()
     planned = []  # values, fold, options; all of it is looked at before the first step
-    for values in combinations(grid, options):
+    for values in grids.combinations(grid, options):
         for fold in range(1, folds + 1):
             directory = home / _folder(values) / f"fold-{fold}"
             one = dataclasses.replace(options, **values, data=f"{options.data}@{fold}/{folds}", output=str(directory))
@@ -206,54 +203,10 @@ def _heeds_folds(module: types.ModuleType, options: common.Common) -> None:
         )
 
 
-def combinations(grid: Any, options: common.Common) -> list[dict[str, Any]]:
-    """All settings of a grid, each of the type that the option has.
-
-    Raises:
-        ValueError: for options that there are not, and values of another type.
-    """
-    from sklearn.model_selection import ParameterGrid
-
-    if not grid:
-        return [{}]
-    parts = [grid] if isinstance(grid, Mapping) else list(grid)
-    known = [field.name for field in dataclasses.fields(options) if field.name not in OWN]
-    for part in parts:
-        if not isinstance(part, Mapping):
-            raise ValueError(f"Expected grid to be a dictionary of options to lists of values, received {part!r}.")
-        for name, values in part.items():
-            if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else f" It has {', '.join(known)}."
-                raise ValueError(f"The recipe has no option {name!r}.{hint}")
-            if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray) or not len(values):
-                raise ValueError(f"Expected a list of values for {name}, received {values!r}.")
-    typed = [{k: [_typed(k, v, getattr(options, k)) for v in part[k]] for k in part} for part in parts]
-    order = dict.fromkeys(name for part in typed for name in part)
-    return [{name: setting[name] for name in order if name in setting} for setting in ParameterGrid(typed)]
-
-
 def rank(setting: Setting) -> tuple[float, float]:
     """What settings are sorted by."""
     loss = float(np.mean(setting.losses))
     return -setting.accuracy, loss if np.isfinite(loss) else np.inf
-
-
-def _typed(name: str, value: Any, now: Any) -> Any:
-    """A value as the option has it; texts, as the command line gives them, are read."""
-    kind = type(now)
-    value = value.item() if isinstance(value, np.generic) else value
-    try:
-        if kind is bool:
-            found = {"true": True, "false": False}[str(value).lower()]
-        elif isinstance(value, bool) or (kind is int and isinstance(value, float)):
-            raise ValueError
-        else:
-            found = kind(value)
-    except (ValueError, KeyError, TypeError):
-        what = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise ValueError(f"Expected {name} in the grid to be {what}, received {value!r}.") from None
-    return found
 
 
 def _folder(values: dict[str, Any]) -> str:

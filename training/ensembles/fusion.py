@@ -1,6 +1,5 @@
-"""What combines models is fitted to images that none of them was trained on: weights, a second level, or one head."""
+"""What combines answers is fitted to images that none of the models was trained on: weights, or a second level."""
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from convcraft.layers import Model
 from .. import distribute, requirements
 from ..data import Data, Feed
 from ..requirements import loaded
-from ..tuning import bodies, frozen_features
+from ..tuning import frozen_features
 from . import ensemble
 
 FLOOR = 1e-4  # a probability below says no more to the second level than this
@@ -48,7 +47,7 @@ def fit_weights(members: Sequence[keras.Model], data: Data, *, mirrors: bool = F
     Reference:
         van der Laan, Polley, Hubbard 2007, "Super Learner", of which these are the convex weights.
     """
-    _require(data, "val", "fit_weights")
+    required(data, "val", "fit_weights")
     shares, labels = predictions(members, data, "val", mirrors)
     return convex_weights(shares, labels)
 
@@ -81,7 +80,7 @@ def stack(members: Sequence[keras.Model], data: Data, *, name: str = "stack") ->
     Reference:
         Wolpert 1992, "Stacked Generalization".
     """
-    _require(data, "val", "stack")
+    required(data, "val", "stack")
     members = ensemble.listed(members)
     shares, labels = predictions(members, data, "val")
     missing = sorted(set(range(len(data.class_names))) - set(labels.tolist()))
@@ -93,67 +92,7 @@ def stack(members: Sequence[keras.Model], data: Data, *, name: str = "stack") ->
     images = keras.Input(ensemble.image_shape(members), name="images")
     parts = [ensemble.probabilities(member, images, f"member{n}") for n, member in enumerate(members, 1)]
     logarithms = [keras.ops.log(keras.ops.maximum(part, FLOOR)) for part in parts]
-    return _headed(images, logarithms, linear, ensemble.zoo.class_names(members[0]), name)
-
-
-def fuse_features(
-    sources: Sequence[keras.Model | str | os.PathLike[str]],
-    data: Data,
-    *,
-    split: str = "train",
-    preprocessing: str | None = None,
-    name: str = "fusion",
-) -> Model:
-    """One linear classifier of what several networks see, side by side: early fusion.
-
-    For networks that learned from different sources, as photographs and drawings: a class may need what one of them
-    sees of this and the other of that, which no mean of their answers can tell. The classifier is a logistic regression
-    whose strength is chosen by cross-validation; the networks stay as they are. It can be fine-tuned as a whole then.
-
-    Args:
-        sources: pretrained models, of which copies are taken: Keras models, MODEL:WEIGHTS, `.keras` files or the
-            directories of runs. Their classifiers are left out, so they may know other classes.
-        data: a `training.data.Data`.
-        split: what the classifier is fitted to: "train"; or "val" where the networks themselves were trained on these
-            training images, which they know by heart, so that their features promise more than they keep.
-        preprocessing: what models expect that do not preprocess images themselves; see `fine_tune`.
-        name: of the model.
-
-    Returns:
-        A `convcraft.Model`: raw images in, logits out.
-
-    Raises:
-        ValueError: for no sources, those that do not fit the images, and data without that split.
-
-    Example:
-        >>> from convcraft import zoo
-        >>> from convcraft.training import data
-        >>> digits = data.load("digits", size=8)
-        >>> nets = [keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()])]
-        >>> zoo.class_names(fuse_features(nets, digits))[:3]
-        ['0', '1', '2']
-
-    Reference:
-        Wei, Gao, Wu 2015, "Deep Spatial Pyramid Ensemble for Cultural Event Recognition", the ensemble of several
-        networks' features.
-    """
-    sources = ensemble.listed(sources, "sources")
-    _require(data, split, "fuse_features")
-    shape = data.image_shape
-    images = keras.Input(shape, name="images")
-    seen, levels = [], []
-    for number, source in enumerate(sources, 1):
-        body = bodies.find(source, _shape_for(source, shape), preprocessing=preprocessing).model
-        net = keras.Model(body.inputs[0], body.outputs[0], name=f"source{number}")
-        seen.append(net(ensemble.as_seen_by(net, images)))
-        levels.append(keras.layers.Activation("linear", dtype="float32")(seen[-1]))
-    both = levels[0] if len(levels) == 1 else keras.layers.Concatenate(dtype="float32")(levels)
-    body = bodies.Body(Model(images, both), name, None, {})
-    features = frozen_features.compute(body, data, split=split, mirror=False)
-    _finite(features.vectors[""], "features of the sources")
-    if len(set(features.labels.tolist())) < len(data.class_names):
-        raise ValueError(f"Expected {split} images of all {len(data.class_names)} classes, to learn from.")
-    return _headed(images, [both], frozen_features.logistic(features, seed=data.seed), data.class_names, name)
+    return headed(images, logarithms, linear, ensemble.zoo.class_names(members[0]), name)
 
 
 def predictions(
@@ -176,7 +115,7 @@ def predictions(
         labels.append(given)
     found = np.concatenate(parts, axis=1)
     for number, (member, share) in enumerate(zip(members, found, strict=True), 1):
-        _finite(share, f"probabilities of member {number} ({member.name})")
+        finite(share, f"probabilities of member {number} ({member.name})")
     return found, np.concatenate(labels).astype("int32")
 
 
@@ -199,7 +138,7 @@ def convex_weights(shares: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     true = np.maximum(shares[:, np.arange(len(labels)), labels].astype("float64"), ensemble.TINY)
     count = len(true)
-    _finite(true, "probabilities")
+    finite(true, "probabilities")
 
     def loss(weights):
         mean = np.maximum(weights @ true, ensemble.TINY)
@@ -220,7 +159,12 @@ def convex_weights(shares: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return candidates[int(np.argmin(losses))]
 
 
-def _require(data: Data, split: str, what: str) -> None:
+def required(data: Data, split: str, what: str) -> None:
+    """Refuses data without images to fit to.
+
+    Raises:
+        ValueError: saying what there is.
+    """
     if split not in ("train", "val"):
         raise ValueError(f"Expected split to be train or val, for the test is no place to fit; received {split!r}.")
     if split not in loaded(data, what).counts:
@@ -232,22 +176,10 @@ def _require(data: Data, split: str, what: str) -> None:
         raise ValueError("Expected a test set apart from validation, received one that serves as both: give three.")
 
 
-def _finite(values: np.ndarray, what: str) -> None:
+def finite(values: np.ndarray, what: str) -> None:
+    """Refuses what a diverged network answers."""
     if not np.isfinite(values).all():
-        raise ValueError(f"Expected {what} that are numbers: its training has diverged.")
-
-
-def _shape_for(source: Any, shape: tuple[int, int, int]) -> tuple[int, ...]:
-    """(height, width, channels) of the images that a source is to be shown: its own where it has one."""
-    if isinstance(source, str | os.PathLike):
-        wanted = bodies.documented_shape(os.fspath(source))
-        height, width = wanted[:2] if bodies.fixed_size(os.fspath(source)) else (None, None)
-    elif len(getattr(source, "inputs", None) or ()) == 1 and len(source.input_shape) == 4:
-        wanted = source.input_shape[1:]
-        height, width = wanted[:2]
-    else:  # `bodies.find` says what is wrong with it
-        return shape
-    return height or shape[0], width or shape[1], wanted[2]
+        raise ValueError(f"Expected {what} that are numbers: training has diverged.")
 
 
 def _batches(data: Data, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -256,7 +188,7 @@ def _batches(data: Data, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield images, labels
 
 
-def _headed(images: Any, seen: list[Any], linear: frozen_features.Linear, names: Any, name: str) -> Model:
+def headed(images: Any, seen: list[Any], linear: frozen_features.Linear, names: Any, name: str) -> Model:
     """A model whose last layer is a linear classifier that was fitted elsewhere."""
     x = seen[0] if len(seen) == 1 else keras.layers.Concatenate(dtype="float32")(seen)
     head = keras.layers.Dense(len(linear.bias), dtype="float32", name="head")

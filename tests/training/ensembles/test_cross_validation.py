@@ -16,7 +16,7 @@ from convcraft.training import common, cross_validate, data, loop, presets, proc
 from convcraft.training.data import splits
 from convcraft.training.data.arrays import read_arrays
 from convcraft.training.data.splits import fold_of
-from convcraft.training.ensembles import cross_validation
+from convcraft.training.ensembles import cross_validation, grids
 from convcraft.training.ensembles.cross_validation import CrossValidated, Setting
 
 TINY = pathlib.Path(__file__).parents[1] / "tiny_recipe.py"
@@ -262,9 +262,9 @@ def test_arguments_that_are_none(options, message, recipe, trained, tmp_path):
 
 def test_several_grids_and_types(recipe):
     options = loop.load_recipe(recipe).Config()
-    found = cross_validation.combinations([{"epochs": ["2", 3], "smoke": ["true"]}, {"optimizer": ["adam"]}], options)
+    found = grids.combinations([{"epochs": ["2", 3], "smoke": ["true"]}, {"optimizer": ["adam"]}], options)
     assert found == [{"epochs": 2, "smoke": True}, {"epochs": 3, "smoke": True}, {"optimizer": "adam"}]
-    assert cross_validation.combinations(None, options) == [{}]
+    assert grids.combinations(None, options) == [{}]
 
 
 def test_settings_of_equal_accuracy_are_ranked_by_loss_and_a_broken_one_is_last():
