@@ -1,7 +1,6 @@
 """Classes of unequal size: noticed, shown more or less often, in equal shares, in two stages, or weighted."""
 
 import dataclasses
-import numbers
 from collections.abc import Sequence
 
 import numpy as np
@@ -110,7 +109,7 @@ def balance(data: Data, kind: str = "oversample", *, strength: float = 1.0) -> D
             ": weights go into the loss, fit(class_weight=training.class_weights(data))" if kind == "weights" else ""
         )
         raise ValueError(f"balance: expected kind to be one of {known}; received {kind!r}{weights}.")
-    if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
+    if not isinstance(strength, int | float | np.number) or not 0 <= strength <= 1:
         raise ValueError(f"balance: expected strength from 0 to 1, received {strength!r}.")
     if kind == "batches" and strength != 1:
         raise ValueError(f"balance: expected strength 1 with batches, whose shares are equal, received {strength!r}.")

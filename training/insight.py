@@ -81,7 +81,7 @@ def class_activation_maps(model: keras.Model, images: Any, classes: np.ndarray) 
         explanations of convolutional neural networks", equation 3, arXiv 2011.08891.
     """
     ends = _ends(model)
-    tensor, dense = ends or (_last_maps(model), None)
+    tensor, dense = ends if ends else (_last_maps(model), None)
     if tensor is None:
         return None
     features = keras.Model(model.inputs[0], tensor)

@@ -1,7 +1,6 @@
 """Wrong labels on purpose, to learn how much of them a recipe bears."""
 
 import dataclasses
-import numbers
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -123,7 +122,7 @@ def _shares(data, rate):
             known = ", ".join(map(str, data.class_names[:10]))
             raise ValueError(f"Expected rate of classes among {known}; received {strange[0]!r}.")
     for name, share in rates.items():
-        if not isinstance(share, numbers.Real) or not 0 <= share <= 1:
+        if not isinstance(share, int | float | np.number) or not 0 <= share <= 1:
             raise ValueError(f"Expected rate from 0 to 1, received {share!r}{f' of {name!r}' if name else ''}.")
     return [rates.get(name, rates.get("", 0.0)) for name in data.class_names]
 

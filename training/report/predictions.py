@@ -27,6 +27,8 @@ def confusion(record: Record) -> str:
     else:
         share = keep(percent(wrong / total))
         said = f"<p>{integer(wrong)} of {integer(total)} {what} were mistaken ({share}).</p>"
+    if record.parts:
+        said += '<p class="note">Here and below, each image counts once for each seed.</p>'
     if len(counts) > FULL_MATRIX:
         shown = f'<div class="pair">{heat_map(counts)}{_pairs(counts, classes, 20)}</div>'
     else:
