@@ -113,7 +113,7 @@ def _ends(model: keras.Model) -> tuple[Any, Any] | None:
 
 def _last_maps(model: keras.Model) -> Any:
     """The last maps of a network that ends in a chain of layers; None of any other."""
-    outputs = getattr(model, "outputs", None) or ()
+    outputs: Any = getattr(model, "outputs", None) or ()
     if len(outputs) != 1 or len(model.inputs) != 1 or keras.config.image_data_format() != "channels_last":
         return None
     tensor = outputs[0]
