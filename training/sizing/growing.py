@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -37,6 +38,7 @@ class Growth:
         chance: of gaining as much over the model kept until then where neither is better; None for the first.
         kept: whether it took that model's place.
         right: of each validation image, whether it was recognized.
+        made_of: a number for its layers, by which a resumed search knows a model of one's own again.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Growth:
     chance: float | None = None
     kept: bool = True
     right: np.ndarray = field(default_factory=lambda: np.zeros(0, bool), repr=False)
+    made_of: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,8 @@ def grow(
         A `Grown`, with `model`, `chosen` and `steps`.
 
     Raises:
-        ValueError: without validation images, for numbers that make no sense, and a directory of another search.
+        ValueError: without validation images, for numbers that make no sense, and a directory of another search, be it
+            other data, other options, or another `build`.
 
     Example:
         >>> from convcraft import training
@@ -194,6 +198,16 @@ def chance(larger: np.ndarray, smaller: np.ndarray) -> float:
     return float(stats.binom.sf(won - 1, won + lost, 0.5))
 
 
+def _made_of(model: keras.Model) -> int:
+    """The same number for the same layers, whatever Keras calls them."""
+    layers = [
+        (type(layer).__name__, getattr(getattr(layer, "activation", None), "__name__", ""))
+        + tuple(tuple(variable.shape) for variable in layer.variables)
+        for layer in model._flatten_layers(include_self=False)
+    ]
+    return zlib.crc32(repr(layers).encode())
+
+
 class _Search:
     """Sizes, trained once each, and what is kept of them on disk."""
 
@@ -216,6 +230,8 @@ class _Search:
     def tried(self, size) -> Growth | None:
         """What comes of a size; None where `build` has no more."""
         name = f"step {size}" if self.build else "linear" if size is None else f"depth {size[0]}, width {size[1]:g}"
+        if self.build and name in self.done:
+            self._known(size, self.done[name])
         if name not in self.done:
             with same_draws():
                 random.seed(self.settings["seed"])
@@ -234,6 +250,18 @@ class _Search:
             said = f"{100 * step.accuracy:.2f} % of {len(step.right)} validation images"
             print(f"{step.name}: {step.parameters:,} parameters, {said}, {step.seconds:.0f} s", flush=True)
         return step
+
+    def _known(self, size, step):
+        """Refuses to go on where `build` now makes another model of a size that was trained."""
+        with same_draws():
+            model = self.build(size)
+        if model is None or _made_of(model) != step.made_of:
+            now = "none" if model is None else f"one of {model.count_params():,} parameters and other layers"
+            raise ValueError(
+                f"grow: {self.directory} holds the search of another build: its model of step {size} has "
+                f"{step.parameters:,} parameters, build({size}) now makes {now}. Expected the same build, to go on, "
+                "or another directory."
+            )
 
     def forget(self, steps, kept):
         """Leaves only the kept model, in memory and on disk."""
@@ -282,7 +310,8 @@ class _Search:
         _, labels, probabilities = evaluate.score(model, data, "val")
         right = probabilities.argmax(axis=1) == labels
         spent = zoo.cost(model)
-        return Growth(name, spent.parameters, spent.multiply_adds, float(right.mean()), seconds, right=right)
+        counted = (spent.parameters, spent.multiply_adds)
+        return Growth(name, *counted, float(right.mean()), seconds, right=right, made_of=_made_of(model))
 
     def _file(self, name):
         return self.directory / f"{name.replace(', ', '-').replace(' ', '-')}.keras"

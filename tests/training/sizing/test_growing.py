@@ -61,14 +61,16 @@ def test_the_rule_is_mcnemars(won, lost):
 class Told:
     """Models of one's own, whose answers are known: of the first so many images the label's class, else another."""
 
-    def __init__(self, data, rights):
-        self.data, self.rights, self.built = data, rights, []
+    def __init__(self, data, rights, units=2):
+        self.data, self.rights, self.built, self.units = data, rights, [], units
 
     def __call__(self, step):
         if step == len(self.rights):
             return None
         self.built.append(step)
-        net = keras.Sequential([keras.Input(self.data.image_shape), keras.layers.Flatten(), keras.layers.Dense(2)])
+        net = keras.Sequential([keras.Input(self.data.image_shape), keras.layers.Flatten()])
+        net.add(keras.layers.Dense(self.units))
+        net.add(keras.layers.Dense(2))
         net.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         return net
 
@@ -78,8 +80,8 @@ def told(monkeypatch):
     """`grow` on 40 validation images, of which step k gets the first `rights[k]` right; and which were trained."""
     data = planted("linear", images=100)
 
-    def search(rights, **options):
-        build = Told(data, rights)
+    def search(rights, units=2, **options):
+        build = Told(data, rights, units)
 
         def score(model, data, split):
             assert split == "val"
@@ -119,11 +121,17 @@ def test_goes_on_where_it_was_broken_off(told, tmp_path, monkeypatch):
     whole, _ = told([20, 30, 31, 32], directory=folder)
     assert sorted(path.name for path in folder.iterdir()) == ["model.keras", "steps.json"]
     again, built = told([20, 30, 31, 32], directory=folder)
-    assert built == [] and str(again) == str(whole)
+    assert len(built) == 4 and str(again) == str(whole)  # built, to be compared, and not trained
     for one, other in zip(whole.model.get_weights(), again.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     with pytest.raises(ValueError, match="another search"):
         told([20, 30], directory=folder, seed=1)
+    with pytest.raises(
+        ValueError, match=r"another build: .*step 0 has 136 parameters, build\(0\) now makes one of 203"
+    ):
+        told([20, 30, 31, 32], units=3, directory=folder)
+    with pytest.raises(ValueError, match=r"build\(2\) now makes none"):
+        told([20, 30], directory=folder)
     broken = tmp_path / "broken"
     trained = growing._Search._trained
 
@@ -137,7 +145,7 @@ def test_goes_on_where_it_was_broken_off(told, tmp_path, monkeypatch):
         told([20, 30, 31, 32], directory=broken)
     monkeypatch.setattr(growing._Search, "_trained", trained)
     resumed, built = told([20, 30, 31, 32], directory=broken)
-    assert built == [2, 3] and [vars(step)["accuracy"] for step in resumed.steps] == [0.5, 0.75, 0.775, 0.8]
+    assert built == [0, 1, 2, 3] and [vars(step)["accuracy"] for step in resumed.steps] == [0.5, 0.75, 0.775, 0.8]
     assert resumed.chosen.name == "step 1"
     for one, other in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
