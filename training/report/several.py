@@ -86,7 +86,8 @@ def pooled(record: Record) -> Record:
         both = Predictions(labels, probabilities, numbers, np.zeros(0, int), answers[0].images[:0])
     elif scenes and len({each.confusion.shape for each in scenes}) == 1:
         none = (each[:0] for each in (scenes[0].numbers, scenes[0].images, scenes[0].truth, scenes[0].answer))
-        counts = Scenes(np.sum([each.confusion for each in scenes], axis=0), np.concatenate([s.shares for s in scenes]), *none)
+        total, shares = np.sum([each.confusion for each in scenes], axis=0), [each.shares for each in scenes]
+        counts = Scenes(total, np.concatenate(shares), *none)
     config = {**next((part.config for part in parts), {}), **record.config}  # a whole that has not finished has no data
     return dataclasses.replace(record, config=config, predictions=both, scenes=counts, parts=finished)
 
