@@ -63,7 +63,7 @@ def out_of_sample(features: np.ndarray, labels: np.ndarray, folds: int = 5, seed
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits  # type: ignore[import-not-found]  # scikit-learn's own foundation
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn's own foundation
 
     def predicted(rows, strength):
         least = int(np.bincount(labels[rows]).min())

@@ -113,7 +113,7 @@ overflow-x:auto;user-select:all}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:2rem 2.5rem;
 align-items:start}
 .pair>*{min-width:0}
-.pair table bdi{max-width:9rem}
+.pair table bdi{max-width:8rem}
 .scroll+.note{margin-top:.75rem}
 .beside{display:flex;flex-wrap:wrap;gap:1.5rem 3.5rem;align-items:flex-start}
 .beside h3,.pair h3{margin-top:0}
