@@ -8,16 +8,14 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from convcraft.layers import as_model
-
 from . import distribute, feeding
 from .data import Data
 from .heads import last_activation
 from .optimize import at_rate
-from .restoring import Apart, loss_weights, same_draws, unchanged
+from .restoring import apart, loss_weights, same_draws, unchanged
 
 WINDOW = 0.05  # of the steps, over which the loss is smoothed: it lags by so much
-LEAST = 1e-3  # relative fall of the loss: below, nothing is learned at any rate
+LEAST = 1e-3  # relative change of the loss: below, nothing is learned at any rate
 CLEAR = 4.0  # times the deviation of accuracies before they rise
 BROKEN = 4.0  # times the best loss: nothing is learned beyond that
 
@@ -143,13 +141,14 @@ def find_lr(
         batches = itertools.chain([first], batches)
         metrics = _accuracy(loss, first[1])
         with distribute.scope(distribute.strategy_of(model)):
-            trial = _apart(model)
+            trial = apart(model)
             trial.compile(
                 at_rate(optimizer, start),
                 loss,
                 loss_weights=loss_weights(model) if compiled and loss is model.loss else None,
                 weighted_metrics=metrics,
                 jit_compile=getattr(model, "jit_compile", None) or False,
+                run_eagerly=getattr(model, "run_eagerly", False),
             )
         curves = [_curve(trial, rates, batches, 2 if metrics else 1) for _ in range(repeats)]
     taken = min(len(curve) for curve in curves)
@@ -159,10 +158,10 @@ def find_lr(
             "on. Expected a smaller start, more steps, or images and labels that fit the model."
         )
     losses, *accuracies = np.mean([curve[:taken] for curve in curves], axis=0).T
-    if losses.min() > (1 - LEAST) * losses[0]:
+    if np.ptp(losses) <= LEAST * np.abs(losses).max() or not model.trainable_variables:
         raise ValueError(
-            f"find_lr: the loss of {model.name} falls at no rate, from {losses[0]:.4g} to {losses.min():.4g} at the "
-            "least: there is nothing to suggest. `training.check` may say why."
+            f"find_lr: the loss of {model.name} is {losses[0]:.4g} at every rate: nothing is learned, and there is "
+            "nothing to suggest. `training.check` may say why."
         )
     return _judged(rates[:taken], losses, accuracies[0] if accuracies else np.zeros(0))
 
@@ -185,16 +184,6 @@ def _curve(trial: keras.Model, rates: np.ndarray, batches: Iterator[tuple[Any, A
             if step > len(rates) // 10 and found[-1][0] > BROKEN * min(each[0] for each in found):
                 break
     return np.array(found) if found else np.zeros((0, 1))
-
-
-def _apart(model: keras.Model) -> keras.Model:
-    """The same layers, to be compiled apart."""
-    if not getattr(model, "inputs", None) or len(model.inputs) > 1 or len(model.outputs) > 1:
-        return Apart(model)
-    inner = as_model(model)  # which computes only the branches of a batch
-    if isinstance(inner.input, keras.KerasTensor) and isinstance(inner.output, keras.KerasTensor):
-        return type(inner)(inner.input, inner.output, name=model.name)
-    return Apart(model)
 
 
 def _guessed(model: keras.Model) -> keras.losses.Loss:

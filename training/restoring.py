@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras.src.backend.common import global_state  # where Keras keeps the state of draws without a seed
 
+from convcraft.layers import as_model
 from convcraft.layers.base import to_numpy
 
 from . import distribute
@@ -87,6 +88,20 @@ class Apart(keras.Model):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """What the model within answers."""
         return self.inner(inputs, training=training)
+
+
+def apart(model: keras.Model) -> keras.Model:
+    """The same layers, to be compiled apart: as our own `Model`, which computes only a batch's branches, or an `Apart`.
+
+    Args:
+        model: built. Call this in the scope of its strategy.
+    """
+    if not getattr(model, "inputs", None) or len(model.inputs) > 1 or len(model.outputs) > 1:
+        return Apart(model)
+    inner = as_model(model)
+    if isinstance(inner.input, keras.KerasTensor) and isinstance(inner.output, keras.KerasTensor):
+        return type(inner)(inner.input, inner.output, name=model.name)
+    return Apart(model)
 
 
 def loss_weights(model: keras.Model) -> Any:

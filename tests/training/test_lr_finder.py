@@ -208,7 +208,7 @@ def test_what_has_no_falling_loss_suggests_nothing():
     model = linear()
     model.trainable = False
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="falls at no rate"):
+    with pytest.raises(ValueError, match="at every rate: nothing is learned"):
         training.find_lr(model, whole(), steps=20)
 
 

@@ -131,6 +131,7 @@ class Trial:
                 loss_weights=loss_weights(model),
                 metrics=metrics(model.loss, y),
                 jit_compile=getattr(model, "jit_compile", None) or False,
+                run_eagerly=model.run_eagerly,
             )
 
     def learn(self, rate: float, steps: int) -> dict[str, list[float]]:

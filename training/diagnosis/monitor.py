@@ -118,9 +118,10 @@ class Monitor(keras.callbacks.Callback):
         """The gradient of each layer's weights: what a step of plain gradient descent at a rate of 1 takes off."""
         x, y = self.probe
         if self._trial is None:
-            self._trial = Apart(self.model)
-            rate_of_one = keras.optimizers.SGD(1.0)
-            self._trial.compile(rate_of_one, self.model.loss, loss_weights=loss_weights(self.model), jit_compile=False)
+            loss, weights = self.model.loss, loss_weights(self.model)
+            with distribute.scope(distribute.strategy_of(self.model)):
+                self._trial = Apart(self.model)
+                self._trial.compile(keras.optimizers.SGD(1.0), loss, loss_weights=weights, jit_compile=False)
         return gradient_norms(self._trial, x, y)
 
     def _units(self) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from .. import common, distribute, feeding, rundir
 from ..data import Data, Feed
-from ..restoring import unchanged
+from ..optimize import at_rate, largest_rate
+from ..restoring import apart, loss_weights, same_draws, unchanged
 
 STEPS = 2  # the first makes the optimizer's variables
 EXHAUSTED = 86  # the status of a process that ran out of memory and could say so
@@ -64,17 +65,20 @@ def fit_batch_size(model: keras.Model, data: Any, start: int = 64) -> int:
     """
     if isinstance(start, bool) or not isinstance(start, int) or start < 1:
         raise ValueError(f"fit_batch_size: expected start to be a whole number from 1 on; received {start!r}.")
-    if not getattr(model, "compiled", False):
-        raise ValueError(f"fit_batch_size: expected a compiled model; {model.name} is not: call model.compile(…).")
+    if getattr(model, "loss", None) is None:
+        raise ValueError(f"fit_batch_size: expected a compiled model with a loss; {model.name} has none: compile it.")
     x, y = _some(data)
-    size, history = start, getattr(model, "history", None)
-    try:
-        while not _trains(model, _resized(x, size), _resized(y, size), size):
+    size = start
+    with same_draws(), distribute.scope(distribute.strategy_of(model)):
+        trial = apart(model)
+        optimizer = at_rate(model.optimizer, largest_rate(model.optimizer))
+        jit = getattr(model, "jit_compile", None) or False
+        options = {"loss_weights": loss_weights(model), "jit_compile": jit, "run_eagerly": model.run_eagerly}
+        trial.compile(optimizer, model.loss, **options)
+        while not _trains(trial, _resized(x, size), _resized(y, size), size):
             if size == 1:
                 raise ValueError(f"Not even one image fits in memory with {model.name}: take a smaller one.")
             size //= 2
-    finally:
-        model.history = history
     return size
 
 

@@ -8,6 +8,7 @@ import random
 import keras
 import numpy as np
 import pytest
+from harness import BACKEND, python
 
 from convcraft import cli, layers, training
 from convcraft.training import common, loop
@@ -239,6 +240,52 @@ def test_batches_are_read_from_the_beginning():
     found = samples.sampled(batches)
     np.testing.assert_array_equal(found.images["train"], X)
     assert training.check(net(), batches, steps=0).names == []
+
+
+MIRRORED = """
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras, numpy as np
+from convcraft import training
+from convcraft.layers.base import to_numpy
+
+rng = np.random.default_rng(0)
+y = np.arange(401) % 4
+x = rng.uniform(0, 60, (401, 8, 8, 1)).astype("float32") + 40 * y[:, None, None, None]
+strategy = training.distribute.strategy("mirrored")
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+with strategy.scope():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 127.5), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(16, "relu"))
+    model.add(keras.layers.Dense(4))
+    model.compile(keras.optimizers.Adam(0.01), loss, metrics=["accuracy"], jit_compile=False)
+
+def state():
+    return [to_numpy(v).copy() for v in [*model.variables, *model.optimizer.variables]]
+
+model.fit(x[:32], y[:32], batch_size=32, verbose=0)
+before = state()
+found = training.check(model, (x, y), batch_size=200)
+print(training.distribute.replicas(strategy), found.names, found.history["accuracy"][-1] >= 0.9)
+training.find_lr(model, (x, y), steps=12)
+print(all(np.array_equal(a, b) for a, b in zip(before, state(), strict=True)))
+monitor = training.Monitor((x, y))
+model.fit(x[:400], y[:400], batch_size=50, verbose=0, callbacks=[monitor])
+one = keras.models.clone_model(model)
+one.set_weights([to_numpy(v) for v in model.weights])
+with tf.GradientTape() as tape:
+    value = loss(y[:128], one(x[:128]))
+grads = tape.gradient(value, [one.layers[-2].kernel, one.layers[-1].kernel])
+print(np.allclose([v[-1] for v in monitor.gradients.values()], [np.sqrt(np.mean(g**2)) for g in grads], rtol=1e-3))
+"""
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
+def test_on_two_devices():
+    said = python(MIRRORED, timeout=600).splitlines()
+    assert said[-3:] == ["2 ['last batch smaller than the devices'] True", "True", "True"]
 
 
 def heads(kind):

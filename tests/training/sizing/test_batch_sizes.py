@@ -67,6 +67,21 @@ def state(model):
     return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
+def test_a_model_that_has_not_trained_is_no_further():
+    model = net(20)
+    assert training.fit_batch_size(model, (X, Y), 64) == 16
+    assert not model.optimizer.built and model.train_function is None
+
+
+def test_batches_and_several_outputs():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, {"a": keras.layers.Dense(3)(inputs), "b": keras.layers.Dense(3)(inputs)})
+    model.compile("adam", {"a": LOSS, "b": LOSS})
+    assert training.fit_batch_size(model, [(X, {"a": Y, "b": Y})], 8) == 8
+    with pytest.raises(ValueError, match="the data are empty"):
+        training.fit_batch_size(model, [], 8)
+
+
 def test_the_model_is_as_it_was():
     trained = []
     for sized in (False, True):
@@ -85,13 +100,20 @@ def test_the_model_is_as_it_was():
 def test_also_where_it_is_broken_off(error, monkeypatch):
     model = net(100)
     model.fit(X, Y, verbose=0)
-    before, fit = state(model), model.fit
+    before, apart = state(model), batch_sizes.apart
 
-    def broken(*args, **options):
-        fit(*args, **options)
-        raise error
+    def broken(model):
+        trial = apart(model)
+        fit = trial.fit
 
-    monkeypatch.setattr(model, "fit", broken)
+        def breaks(*args, **options):
+            fit(*args, **options)
+            raise error
+
+        trial.fit = breaks
+        return trial
+
+    monkeypatch.setattr(batch_sizes, "apart", broken)
     with pytest.raises(error):
         training.fit_batch_size(model, (X, Y), 16)
     for one, other in zip(before, state(model), strict=True):
