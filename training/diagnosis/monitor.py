@@ -72,7 +72,7 @@ class Monitor(keras.callbacks.Callback):
         self.saturated: dict[str, list[float]] = {}
         self._trial: keras.Model | None = None
         self._looking: keras.Model | None = None
-        self._seen = (0, 0.0)
+        self._seen = (0.0, 0.0)
         self._weights: dict[str, list[np.ndarray]] = {}
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -87,14 +87,24 @@ class Monitor(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Keras's mean begins anew."""
-        self._seen = (0, 0.0)
+        self._seen = (0.0, 0.0)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Takes the batch's own loss out of the mean that Keras tells."""
-        count, total = self._seen
+        before, total = self._seen
+        count = self._count(before)
         mean = float((logs or {}).get("loss", np.nan))
-        self.losses.append((count + 1) * mean - total)
-        self._seen = (count + 1, (count + 1) * mean)
+        self.losses.append((count * mean - total) / (count - before))
+        self._seen = (count, count * mean)
+
+    def _count(self, before: float) -> float:
+        """Images so far, of which Keras tells the mean: a last batch may be smaller. On JAX, where they are not known
+        within an epoch, batches."""
+        tracker = next((each for each in self.model.metrics if each.name == "loss"), None)
+        if tracker is None or keras.backend.backend() == "jax" or not hasattr(tracker, "count"):
+            return before + 1
+        count = float(to_numpy(tracker.count))
+        return count if count > before else before + 1
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Looks at gradients, changes and units."""

@@ -39,6 +39,20 @@ def test_losses_are_those_of_single_batches():
     assert monitor.steps == [4, 8] and not monitor.gradients
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="not known within an epoch")
+def test_a_smaller_last_batch_counts_as_what_it_is():
+    model, alone = net(), net()
+    alone.optimizer.learning_rate = model.optimizer.learning_rate = 0.0
+    monitor = training.Monitor()
+    model.fit(X[:35], Y[:35], batch_size=16, shuffle=False, verbose=0, callbacks=[monitor])
+    expected = [
+        np.ravel(alone.test_on_batch(X[rows], Y[rows]))[0]
+        for rows in (slice(16), slice(16, 32), slice(32, 35))
+        if alone.reset_metrics() is None
+    ]
+    np.testing.assert_allclose(monitor.losses, expected, rtol=1e-4)
+
+
 def test_gradients_are_those_of_the_probe():
     monitor, model = training.Monitor((X, Y), images=70), net()
     fit(model, monitor, epochs=1)
