@@ -9,10 +9,12 @@ import keras
 from convcraft.layers import Model
 
 from ..data import Data
+from ..restoring import same_draws
 from ..tuning import bodies, frozen_features
 from . import ensemble, fusion
 
 
+@same_draws()
 def fuse_features(
     sources: Sequence[keras.Model | str | os.PathLike[str]],
     data: Data,

@@ -11,6 +11,7 @@ from convcraft.layers import ClassNames, Model
 
 from .. import heads
 from ..recalibration import recalibrate
+from ..restoring import same_draws
 
 TINY = 1e-30  # before the logarithm of a probability
 SUMS = 1e-4  # how far weights may be from a sum of 1
@@ -73,6 +74,7 @@ def Ensemble(
     return Model(images, named(logits, zoo.class_names(members[0])), name=name)
 
 
+@same_draws()
 def column_models(model: keras.Model, data: Any = None) -> list[keras.Model]:
     """The columns of a fractal net as networks of their own, the deepest first, which do not share weights with it.
 

@@ -11,6 +11,7 @@ from convcraft.layers import Model
 from .. import distribute, requirements
 from ..data import Data, Feed
 from ..requirements import loaded
+from ..restoring import same_draws
 from ..tuning import frozen_features
 from . import ensemble
 
@@ -52,6 +53,7 @@ def fit_weights(members: Sequence[keras.Model], data: Data, *, mirrors: bool = F
     return convex_weights(shares, labels)
 
 
+@same_draws()
 def stack(members: Sequence[keras.Model], data: Data, *, name: str = "stack") -> Model:
     """One model in which a second level, a logistic regression, learns from validation images whom to believe in what.
 

@@ -9,6 +9,7 @@ import numpy as np
 from convcraft.layers.base import to_numpy
 
 from ..recalibration import recalibrate
+from ..restoring import same_draws
 from .ensemble import listed
 
 
@@ -152,6 +153,7 @@ class Checkpoints(Keeper):
         return value if np.isfinite(value) else -np.inf
 
 
+@same_draws()
 def average_weights(models: Sequence[keras.Model], data: Any) -> keras.Model:
     """One network whose weights are the means of those that a training passed by, as quick as any of them.
 

@@ -56,6 +56,7 @@ def judge(labels: np.ndarray, probabilities: np.ndarray) -> Judged:
     thresholds = np.array([probabilities[labels == label, label].mean() for label in range(classes)])
     sure = np.where(probabilities >= thresholds, probabilities, -1.0)
     counted, likely = sure.argmax(axis=1), probabilities.argmax(axis=1)
+    counted = np.where(sure[rows, labels] == sure.max(axis=1), labels, counted)  # who cannot decide accuses nobody
     any_sure = sure.max(axis=1) >= 0
     joint = np.zeros((classes, classes))
     np.add.at(joint, (labels[any_sure], counted[any_sure]), 1)
@@ -65,5 +66,5 @@ def judge(labels: np.ndarray, probabilities: np.ndarray) -> Judged:
     others = probabilities.copy()
     others[rows, labels] = -np.inf
     margin = probabilities[rows, labels] - others.max(axis=1)
-    suspect = any_sure & (counted != labels) & (margin < 0)  # who knows nothing accuses nobody
+    suspect = any_sure & (counted != labels) & (margin < 0)
     return Judged(suspect, np.where(suspect, counted, likely), margin, joint)

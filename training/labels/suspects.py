@@ -13,6 +13,7 @@ import numpy as np
 
 from ..data import Data, Source
 from ..evaluate import source
+from ..restoring import same_draws
 from ..rundir import write_atomically
 from .confident_learning import Judged, judge
 from .held_out import MODEL, features_of, loaded, out_of_sample
@@ -105,6 +106,7 @@ class SuspiciousLabels:
         return _written(path, page(self, [np.clip(np.rint(each), 0, 255).astype("uint8") for each in images]))
 
 
+@same_draws()
 def suspicious_labels(
     data: Any,
     model: "keras.Model | str | os.PathLike[str] | None" = None,

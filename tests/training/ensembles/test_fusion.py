@@ -1,5 +1,7 @@
 """What is fitted to validation images: weights of members, a second level, and one head of several bodies."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -93,6 +95,39 @@ def test_a_member_that_has_diverged_is_named():
             fit([net(0), broken], data())
     with pytest.raises(ValueError, match="features of the sources that are numbers"):
         fuse_features([broken], data())
+
+
+def test_models_and_random_states_stay_as_they_were(monkeypatch):
+    """Also where a tool is interrupted."""
+    members, images = [net(0), net(1)], data()
+    members[0].layers[2].trainable = False
+    members[0].compile("adam", "sparse_categorical_crossentropy")
+
+    def state():
+        kept = [weight for member in members for weight in member.get_weights()]
+        flags = [layer.trainable for member in members for layer in member.layers]
+        return [*kept, flags, np.random.get_state()[1], random.getstate()[1], id(members[0].optimizer)]
+
+    tools = [lambda: fuse_features(members, images), lambda: stack(members, images)]
+    tools += [lambda: fit_weights(members, images), lambda: training.average_weights(members, images)]
+    tools.append(lambda: training.suspicious_labels(images, members[0]))
+    before = state()
+
+    def unchanged():
+        assert all(np.array_equal(one, other) for one, other in zip(before, state(), strict=True))
+
+    for tool in tools:
+        tool()
+        unchanged()
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("convcraft.training.distribute.answers", interrupted)
+    for tool in (*tools[:3], tools[4]):
+        with pytest.raises(KeyboardInterrupt):
+            tool()
+        unchanged()
 
 
 def test_what_is_no_list_and_no_data():
