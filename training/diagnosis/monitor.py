@@ -234,4 +234,5 @@ def activations(model: keras.Model) -> keras.Model | None:
     for layer in model.layers:
         if not is_model(layer) and activation_of(layer) and len(layer._inbound_nodes):
             found[layer.name] = layer.output
-    return keras.Model(model.inputs, found) if found else None
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs  # as arrays are given; Keras warns otherwise
+    return keras.Model(inputs, found) if found else None
