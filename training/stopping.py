@@ -126,4 +126,5 @@ class StopAtTrainAccuracyDrop(_Watching):
         elif not value >= self.best - self.delta:  # NaN is a breakdown, too
             if self.weights:
                 self.model.set_weights(self.weights)
-            self.stop(epoch, f"{self.monitor} fell from {self.best:.4f} to {value:.4f}")
+            fell = f"fell from {self.best:.4f} to" if self.best >= 0 else "is"
+            self.stop(epoch, f"{self.monitor} {fell} {value:.4f}")

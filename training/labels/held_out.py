@@ -13,7 +13,6 @@ from ..data.images import resize, to_channels
 MODEL = "squeezenet1_1:tinyimagenet80"  # comes with the package
 STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)  # scikit-learn's C, the quickest to fit first
 SEARCHED = 3000  # images on which they are compared
-THREADED = 4_000_000  # numbers in a matrix from which several threads are quicker than one
 
 
 def loaded(given: Any, model: Any) -> Data:
@@ -63,14 +62,14 @@ def out_of_sample(features: np.ndarray, labels: np.ndarray, folds: int = 5, seed
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn's own foundation
+
+    from ..tuning.frozen_features import threads
 
     def predicted(rows, strength):
         least = int(np.bincount(labels[rows]).min())
         parts = StratifiedKFold(max(2, min(folds, least)), shuffle=True, random_state=seed)
         model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, tol=1e-3, max_iter=300))
-        # over small matrices, threads wait for each other most of the time
-        with threadpool_limits(1 if len(rows) * features.shape[1] < THREADED else None):
+        with threads(len(rows) * features.shape[1]):
             return cross_val_predict(model, features[rows], labels[rows], cv=parts, method="predict_proba")
 
     rows = np.arange(len(labels))

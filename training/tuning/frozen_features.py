@@ -16,6 +16,14 @@ MARGIN_STRENGTHS = (0.0001, 0.001, 0.01)  # of support vector machines, whose lo
 FOLDS = 4
 SEARCHED = 3000  # images on which strengths are compared; more would take minutes and change nothing
 SOFTENINGS = np.geomspace(0.1, 10, 41)
+THREADED = 4_000_000  # numbers in a matrix that several threads may work on
+
+
+def threads(numbers: int) -> Any:
+    """The context to fit a classifier in: over small matrices, threads wait for each other most of the time."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn's own foundation
+
+    return threadpool_limits(1 if numbers < THREADED else None)
 
 
 @dataclass(frozen=True)
@@ -156,7 +164,8 @@ def _solve(features: Features, key: str, rows: np.ndarray, model: Any, classes: 
         x, y = np.concatenate([x, features.mirrored[key][rows]]), np.concatenate([y, y])
     mean, scale = x.mean(axis=0), x.std(axis=0)
     scale = np.where(scale > 1e-6, scale, np.inf)  # what never changes tells nothing
-    model.fit((x - mean) / scale, y)
+    with threads(x.size):
+        model.fit((x - mean) / scale, y)
     kernel, bias = model.coef_.T.astype("float64"), model.intercept_.astype("float64")
     if kernel.shape[1] == 1:  # of two classes scikit-learn has the difference
         kernel, bias = np.concatenate([-kernel / 2, kernel / 2], axis=1), np.array([-bias[0] / 2, bias[0] / 2])
