@@ -11,15 +11,15 @@ rest takes. Of recipes with a row of their own, the recipe's network is counted,
 
 import argparse
 import csv
+import functools
 import pathlib
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from math import prod
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = pathlib.Path(__file__).with_name("results")
-TABLES = ROOT / "training" / "tables"
+TABLES = ROOT / "training" / "sizing" / "tables"
 SIZES = {
     "small": (32, 64),
     "large": (64, 128, 224),
@@ -57,15 +57,22 @@ def text(header: list[str], rows: list[dict]) -> str:
     return "".join(",".join(f'"{cell}"' if "," in cell else cell for cell in line) + "\n" for line in lines)
 
 
-def model_of(recipe: str) -> str:
-    """The zoo's name of a recipe's network, as its file has it; empty where it is none of the zoo's."""
-    found = re.search(r"zoo\.create\(\s*\"(\w+)\"", (ROOT / "recipes" / f"{recipe}.py").read_text(encoding="utf-8"))
-    return found[1] if found and recipe not in OTHER else ""
+def model_of(row: dict[str, str]) -> str:
+    """The zoo's name of a row's network; empty where it is none of the zoo's."""
+    from convcraft import zoo
+    from convcraft.training.sizing import known
+
+    if row["recipe"] in OTHER:
+        return ""
+    size, channels, classes, _ = SETS[row["data"]]
+    name = known.recipe_model(row["recipe"], row["options"], (size, size, channels), classes).name
+    return name if name in zoo.list_models() else ""
 
 
+@functools.cache
 def recipes() -> list[dict[str, str]]:
     """The rows of recipes whose network is one of the zoo's."""
-    return [row | {"model": model} for row in read("recipes") if (model := model_of(row["recipe"]))]
+    return [row | {"model": model} for row in read("recipes") if (model := model_of(row))]
 
 
 def costs() -> Iterator[dict]:

@@ -166,12 +166,13 @@ def documents() -> dict[pathlib.Path, str]:
     }
 
 
-def label(row: dict[str, str]) -> str:
-    """A row's name in the picture, whose panel names the data: without what changes neither network nor loss."""
-    # the table has all of them; the picture those that make another network or another task
-    options = re.sub(r"--(precision|epochs|schedule) \S+", "", row["options"]).replace("--", "")
-    options = " ".join(options.split())
-    return " ".join(filter(None, [re.sub("_(cifar10|tinyimagenet|digits)$", "", row["recipe"]), options]))
+def label(row: dict[str, str], rows: list[dict[str, str]]) -> str:
+    """A row's name in the picture: its recipe, its width, and where others have both, its other options."""
+    name = re.sub("_(cifar10|tinyimagenet|digits)$", "", row["recipe"])
+    width = " ".join(re.findall(r"--(?:width|widen|depth) \S+", row["options"])).replace("--", "")
+    alike = [other for other in rows if (other["recipe"], other["data"]) == (row["recipe"], row["data"])]
+    rest = re.sub(r"--(precision|epochs|schedule|width|widen|depth) \S+", "", row["options"]).replace("--", "")
+    return " ".join([name, *width.split(), *(rest.split() if len(alike) > 1 else [])])
 
 
 def draw() -> None:
@@ -193,12 +194,11 @@ def draw() -> None:
             spread = [[share - 100 * float(row["low"])], [100 * float(row["high"]) - share]]
             axis.errorbar(cost, share, yerr=spread, fmt="o", color="#1f5a9e", capsize=2, markersize=4)
             axis.annotate(
-                label(row),
-                (cost, 100 * float(row["low"])),
-                (0, -9),  # below the interval
+                label(row, rows),
+                (cost, share),
+                (5, -2.5),  # beside the interval
                 textcoords="offset points",
                 fontsize=7,
-                ha="center",
                 path_effects=[withStroke(linewidth=2.5, foreground="white")],  # readable across another's interval
             )
         axis.set_xscale("log")
