@@ -81,7 +81,8 @@ class Data:
                 its own and heeds multiple_of only, refusing batches that do not fit it.
 
         Example:
-            >>> load("digits").feed("test", batch_size=100).steps
+            >>> from convcraft import training
+            >>> training.data.load("digits").feed("test", batch_size=100).steps
             4
         """
         if split not in self.counts:

@@ -49,6 +49,7 @@ class Feed:
         size: images of a whole epoch, those left out with which the last batch is filled.
 
     Example:
+        >>> from convcraft.training.data.stored import ArraySource
         >>> source = ArraySource(np.zeros((5, 2, 2, 1), "uint8"), np.arange(5, dtype="int32"))
         >>> [labels.tolist() for _, labels in Feed(source, 2, shuffle=False).numpy()]
         [[0, 1], [2, 3], [4]]
