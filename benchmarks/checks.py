@@ -205,6 +205,10 @@ KINDS: dict[str, tuple[str, Callable]] = {
         CLEAN,
         of_zoo("resnet18", "tinyimagenet80", None, design={"width": 0.25}, rate=0.1, steps=0),
     ),
+    "Tiny ImageNet-80, GoogLeNet, steps=0": (
+        CLEAN,
+        of_zoo("googlenet", "tinyimagenet80", None, design={"width": 0.5, "stem_stride": 1}, rate=0.01, steps=0),
+    ),
 }
 
 
