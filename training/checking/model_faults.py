@@ -23,6 +23,7 @@ ALIKE = 100.0  # times the variance that batch normalization knows
 START = 3.0  # times the loss of guessing
 BURST = 2.0  # times the first loss, or that of guessing
 MOVED = 0.1  # relative fall of a loss that is on its way
+CLEAR = 0.25  # the same, below guessing, where another rate is to be named
 DEAD = 0.8  # share of a layer's units; deep networks without normalization begin with half
 ENOUGH = 32  # images to call a unit dead by
 SAME = 1e-4  # relative difference of units that are the same
@@ -199,8 +200,8 @@ def rate(trial: Trial, history: Mapping[str, list[float]], steps: int, guessing:
     own += f"{'by way of ' + format(np.nanmax(losses), '.3g') + ' ' if burst else ''}to {last:.3g}"
     for factor in (0.1, 0.01, 0.001) if burst else (100, 1000, 10_000, 10, 0.1, 0.01):
         other = trial.learn(trial.rate * factor, steps)
-        if learned(other):
-            said = f"{told(other, trial.count)}, at a rate of {trial.rate * factor:.2g}; {own}"
+        if learned(other) or other["loss"][-1] < (1 - CLEAR) * min(first, guessing or first):
+            said = f"at a rate of {trial.rate * factor:.2g} {told(other, trial.count)}; {own}"
             name = "learning rate too high" if factor < 1 else "learning rate too low"
             return Finding(name, said, f"Take a rate near {trial.rate * factor:.2g}, or find one with find_lr")
     advice = "Look at images, labels and loss one by one; take layers out until a few images are learned"
