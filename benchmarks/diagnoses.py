@@ -90,7 +90,7 @@ KINDS: dict[str, tuple[str, Callable]] = {
     "all images in one batch": ("batch too large", lambda d: fit(d, conv(d), sgd(0.02), 8, batch_size=1300)),
     "80 images": ("overfitting", lambda d: fit(d, dense(d, 2, 64), adam(3e-3), 40, batch_size=16, images=80)),
     "one unit": ("underfitting", lambda d: fit(d, dense(d, 1, 1, "tanh"), adam(1e-2), 30)),
-    "three tanh units": ("capacity reached", lambda d: fit(d, dense(d, 1, 3, "tanh"), adam(1e-2), 60)),
+    "three tanh units": ("capacity reached", lambda d: fit(d, dense(d, 1, 3, "tanh"), adam(1e-2), 120)),
     "12 layers of sigmoids": ("vanishing gradients", lambda d: fit(d, dense(d, 12, 32, "sigmoid"), sgd(0.1), 6)),
     "first weights of deviation 0.5": (
         "exploding gradients",

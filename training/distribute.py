@@ -127,7 +127,7 @@ def answers(model: keras.Model, images: Any) -> Any:
 
     Keras's `predict_on_batch` shows the whole batch to every replica, and gives the answers of all.
     """
-    count = len(images)
+    count = len(keras.tree.flatten(images)[0])
     return keras.tree.map_structure(lambda answer: to_numpy(answer)[:count], model.predict_on_batch(images))
 
 

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import keras
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -22,17 +24,19 @@ FATAL = ("no numbers in the images", "blank images", "one class", "labels out of
 
 def no_numbers(samples: Samples) -> Finding | None:
     """NaN or infinite pixels."""
-    bad = {split: int((~np.isfinite(x)).any(axis=tuple(range(1, x.ndim))).sum()) for split, x in samples.images.items()}
-    if not any(bad.values()):
+    bad = {split: _broken(x) for split, x in samples.images.items()}
+    if not any(rows.any() for rows in bad.values()):
         return None
-    said = ", ".join(f"{count} of {len(samples.images[split])} in {split}" for split, count in bad.items() if count)
+    said = ", ".join(f"{rows.sum()} of {len(rows)} in {split}" for split, rows in bad.items() if rows.any())
     advice = "Mend or leave out these images: one of them makes the loss, and then every weight, no number"
     return Finding("no numbers in the images", f"pixels are NaN or infinite in {said} looked at", advice)
 
 
 def constant(samples: Samples) -> Finding | None:
     """Images without anything on them."""
-    x = samples.train[0].reshape(len(samples.train[0]), -1)
+    if samples.pictures is None:
+        return None
+    x = samples.pictures.reshape(len(samples.pictures), -1)
     blank = int((x == x[:, :1]).all(axis=1).sum())
     if blank < max(2, FLAT * len(x)):
         return None
@@ -216,6 +220,12 @@ def last_batch(count: int, batch_size: int, replicas: int) -> Finding | None:
     said = f"the last of {-(-count // batch_size)} batches has {last} of {batch_size} images, for {replicas} devices"
     advice = "Drop the last batch, choose another batch_size, or pass a training.data.Data, whose batches are filled up"
     return Finding("last batch smaller than the devices", said, advice)
+
+
+def _broken(x: Any) -> np.ndarray:
+    """Which of the images have a pixel, in any input, that is no number."""
+    each = keras.tree.flatten(x)
+    return np.any([(~np.isfinite(one)).any(axis=tuple(range(1, one.ndim))) for one in each], axis=0)
 
 
 def _rows(y: np.ndarray) -> bool:

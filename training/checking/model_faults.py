@@ -95,7 +95,7 @@ def scale(model: keras.Model, images: np.ndarray) -> Finding | None:
     """What the first weights are shown is far too faint for them, or not what they were trained on."""
     name = "images of another range"
     range_ = f"images from {images.min():.3g} to {images.max():.3g}"
-    first = entering(model, images, lambda layer: any(len(v.shape) > 1 for v in layer._trainable_variables))
+    first = entering(model, images, _holds_kernel)
     if first is None or images.std() == 0:
         return None
     layer, values = first
@@ -119,19 +119,20 @@ def scale(model: keras.Model, images: np.ndarray) -> Finding | None:
     )
 
 
-def start(model: keras.Model, images: np.ndarray, loss: float, guessing: float) -> Finding | None:
+def start(model: keras.Model, images: Any, loss: float, guessing: float) -> Finding | None:
     """The loss before the first step is far above that of guessing.
 
     Args:
         model: compiled.
-        images: some.
+        images: some; of several inputs a structure of arrays.
         loss: of them, without penalties.
         guessing: ln(classes).
     """
     if loss <= START * guessing:
         return None
     said = f"the loss is {loss:.3g} before the first step; guessing has {guessing:.3g}"
-    first = entering(model, images, lambda layer: any(len(v.shape) > 1 for v in layer._trainable_variables))
+    single = isinstance(images, np.ndarray)
+    first = entering(model, images, _holds_kernel) if single else None
     if first is not None:
         size, own = (float(np.sqrt(np.square(each, dtype="float64").mean())) for each in (first[1], images))
         if size > LOUD and math.isclose(size, own, rel_tol=1e-3):
@@ -236,7 +237,12 @@ def answers(model: keras.Model, images: Any) -> Any:
     """What a model answers, in NumPy; without building a function for it, which takes longer than one use of it."""
     if keras.backend.backend() == "jax" or distribute.strategy_of(model) is not None:
         return distribute.answers(model, images)
-    return keras.tree.map_structure(to_numpy, model(keras.ops.convert_to_tensor(images), training=False))
+    shown = keras.tree.map_structure(keras.ops.convert_to_tensor, images)
+    return keras.tree.map_structure(to_numpy, model(shown, training=False))
+
+
+def _holds_kernel(layer: keras.layers.Layer) -> bool:
+    return any(len(variable.shape) > 1 for variable in layer._trainable_variables)
 
 
 def _same(kernel: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from convcraft import zoo
 
-from .. import distribute, environment, requirements
+from .. import distribute, environment, feeding, requirements
 from ..data import Data
 from ..diagnosis.symptoms import Finding
 from ..restoring import same_draws
@@ -55,8 +55,8 @@ def check(
     Args:
         model: compiled and built. Of a model that is no graph of layers, less is looked at.
         data: to train on, as `fit` takes them: a pair of arrays (x, y) or batches that can be read again (of which the
-            first are read); or a `training.data.Data`, with all its splits. Of a model with several outputs, y may be a
-            list or a dictionary; then labels are not looked at.
+            first are read); or a `training.data.Data`, with all its splits. Of a model with several inputs or outputs,
+            x and y may be lists or dictionaries; then range, sizes and units, or labels, are not looked at.
         validation: the same, where `data` has none of its own.
         batch_size: of arrays.
         steps: in which to learn by heart, at most; 0 leaves that out. None: 100.
@@ -140,7 +140,7 @@ def _checked(model: keras.Model, samples: Samples, batch_size: int, steps: int) 
     hidden = {name for finding in findings for name in FOLLOWS.get(finding.name, ())}
     findings = [finding for finding in findings if finding.name not in hidden]
     certain = [finding.name for finding in findings if finding.name in (*data_faults.FATAL, *model_faults.FATAL)]
-    heart = f" {told(history, min(FEW, len(samples.train[0])))}." if history else ""
+    heart = f" {told(history, min(FEW, _count(samples.train[0])))}." if history else ""
     reason = "\n".join(map(str, findings)) or f"Nothing wrong was found.{heart}"
     return Check(not findings, reason, history, findings, certain, unknown)
 
@@ -149,7 +149,7 @@ def _output_shape(model: keras.Model, samples: Samples) -> Any:
     """With the batch first; a structure of shapes where there are several answers."""
     if getattr(model, "inputs", None):
         return model.output_shape
-    given = model_faults.answers(model, samples.train[0][:2])
+    given = model_faults.answers(model, feeding.rows(samples.train[0], slice(2)))
     return given.shape if hasattr(given, "shape") else [given]
 
 
@@ -168,7 +168,7 @@ def _labels(samples, classes, kind, ignore, per_pixel, unknown) -> list[Finding 
             samples.every_label[split] = y[y != ignore]
     count = 2 if kind == "binary" else classes
     found = [data_faults.missing_classes(samples, count)]
-    if samples.train[0].ndim == 4:
+    if samples.pictures is not None:
         x, y = _known(samples, ignore)
         if len(x) < data_faults.PROBED or len(x) < 8 * count:
             unknown.append(f"whether labels belong to their images, for {len(x)} are too few to tell")
@@ -180,12 +180,14 @@ def _labels(samples, classes, kind, ignore, per_pixel, unknown) -> list[Finding 
 def _network(model, samples, kind, classes, steps, unknown) -> tuple[list[Finding | None], dict[str, list[float]]]:
     """What is wrong with the network; and the history of learning by heart."""
     x, y = samples.train
-    images = x[: max(8, min(LOOKED, PIXELS // int(np.prod(x.shape[1:3]))))]
+    largest = max(math.prod(each.shape[1:3]) for each in keras.tree.flatten(x))
+    images = feeding.rows(x, slice(max(8, min(LOOKED, PIXELS // largest))))
     graph = bool(getattr(model, "inputs", None))
     found = [model_faults.frozen(model)]
     if kind:
         found.append(model_faults.probabilities(model, np.asarray(model_faults.answers(model, images)), kind))
-    if graph and len(model.inputs) == 1:
+    single = graph and len(model.inputs) == 1 and isinstance(images, np.ndarray)
+    if single:
         if images.ndim == 4:
             found.append(model_faults.left_out(requirements.sized(model, images.shape[1:])))
         found += [model_faults.scale(model, images), model_faults.dead(model, images)]
@@ -208,12 +210,16 @@ def _network(model, samples, kind, classes, steps, unknown) -> tuple[list[Findin
     return found, history
 
 
-def _known(samples: Samples, ignore: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _count(x: Any) -> int:
+    return len(keras.tree.flatten(x)[0])
+
+
+def _known(samples: Samples, ignore: int | None) -> tuple[Any, np.ndarray]:
     """Training images and labels without those that have no label."""
     x, y = samples.train
     if ignore is None or y.ndim != 1:
         return x, y
-    return x[y != ignore], y[y != ignore]
+    return feeding.rows(x, y != ignore), y[y != ignore]
 
 
 def _long(model: keras.Model, data: Data) -> bool:

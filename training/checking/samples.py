@@ -1,5 +1,6 @@
 """What a check looks at: some images and labels of each split, out of whatever `fit` takes."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ class Samples:
     """Images and labels, spread over the splits.
 
     Attributes:
-        images: of each split, float32.
+        images: of each split, float32; of a model with several inputs a structure of arrays.
         labels: theirs, as the loss is given them: numbers, one-hot, masks or quantities; of several outputs a
             structure of those.
         every_label: those of all images of a split where they are numbers; else as `labels`.
@@ -32,7 +33,7 @@ class Samples:
         names: of the classes, where they are known.
     """
 
-    images: dict[str, np.ndarray] = field(default_factory=dict)
+    images: dict[str, Any] = field(default_factory=dict)
     labels: dict[str, Any] = field(default_factory=dict)
     every_label: dict[str, Any] = field(default_factory=dict)
     digests: dict[str, list[int]] = field(default_factory=dict)
@@ -40,9 +41,15 @@ class Samples:
     names: list[str] = field(default_factory=list)
 
     @property
-    def train(self) -> tuple[np.ndarray, Any]:
+    def train(self) -> tuple[Any, Any]:
         """Of the training split."""
         return self.images["train"], self.labels["train"]
+
+    @property
+    def pictures(self) -> np.ndarray | None:
+        """Training images where they are all that the model is shown."""
+        x = self.images["train"]
+        return x if isinstance(x, np.ndarray) and x.ndim == 4 else None
 
 
 def sampled(data: Any, validation: Any = None) -> Samples:
@@ -118,13 +125,14 @@ def _take(found: Samples, split: str, source: Source, mix: Any) -> None:
 
 def _arrays(found: Samples, split: str, x: Any, y: Any) -> None:
     """Of a pair of arrays."""
-    _single(x)
-    chosen = _some(len(x), most(x.shape[1:]))
-    _keep(found, split, x[chosen], feeding.rows(y, chosen), len(x))
+    each = keras.tree.flatten(x)
+    total, largest = len(each[0]), max((a.shape[1:] for a in each), key=math.prod)
+    chosen = _some(total, most(largest))
+    _keep(found, split, feeding.rows(x, chosen), feeding.rows(y, chosen), total)
     if isinstance(y, np.ndarray) and y.ndim <= 2:
         found.every_label[split] = y
-    chosen = _some(len(x), max(1, READ // max(1, int(np.prod(x.shape[1:])))))
-    found.digests[split] = list(_digests(x[chosen]))
+    chosen = _some(total, max(1, READ // max(1, math.prod(largest))))
+    found.digests[split] = list(_digests(feeding.rows(x, chosen)))
 
 
 def _first(data: Any, what: str) -> tuple[Any, Any]:
@@ -147,23 +155,18 @@ def _first(data: Any, what: str) -> tuple[Any, Any]:
     return keras.tree.map_structure(lambda *each: np.concatenate(each), *parts)
 
 
-def _single(x: Any) -> None:
-    if not isinstance(x, np.ndarray):
-        raise ValueError(
-            f"check: expected a model with one input, received {len(keras.tree.flatten(x))} of them. `can_overfit` "
-            "takes any number."
-        )
-
-
 def _keep(found: Samples, split: str, images: Any, labels: Any, total: int) -> None:
-    _single(images)
-    found.images[split] = np.asarray(images, "float32")
+    one = isinstance(images, np.ndarray)
+    found.images[split] = np.asarray(images, "float32") if one else keras.tree.map_structure(np.asarray, images)
     found.labels[split] = found.every_label[split] = labels
     found.totals[split] = total
 
 
-def _digests(images: np.ndarray) -> Iterator[int]:
-    """A number for each image, the same for the same image within this process."""
+def _digests(images: Any) -> Iterator[int]:
+    """A number for each image, the same for the same image within this process; of several inputs for all together."""
+    if not isinstance(images, np.ndarray):
+        yield from map(hash, zip(*map(_digests, map(np.asarray, keras.tree.flatten(images))), strict=True))
+        return
     images = np.asarray(images, "float32")
     with np.errstate(invalid="ignore"):
         small = images.astype("uint8")  # a quarter to read, where nothing is lost by it

@@ -50,6 +50,10 @@ def thirds(curve: np.ndarray) -> tuple[float, float]:
 
 
 def flat(curve: np.ndarray) -> bool:
-    """Whether a curve hardly falls in its last third."""
+    """Whether a curve hardly falls in its last third: from the middle of the epochs around its start to the middle of
+    its last ones, as a single epoch of a high rate is noise."""
     third = max(1, (len(curve) - 1) // 3)
-    return bool(curve[-1 - third] - curve[-1] < FLAT * abs(curve[-1 - third]))
+    beside = third // 4
+    start = len(curve) - 1 - third
+    before = float(np.median(curve[start - beside : start + beside + 1]))
+    return bool(before - np.median(curve[-1 - beside :]) < FLAT * abs(before))

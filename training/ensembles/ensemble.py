@@ -34,6 +34,9 @@ def Ensemble(
     Images are as large as the largest that a member takes, and in colour if one of them sees colours; the other
     members shrink them, or see them grey, as `data.load` would have done.
 
+    Members of independent labels, or of two classes in one output, are those that end in a sigmoid or were compiled
+    with a binary crossentropy. Their ensemble ends in a sigmoid, too: its outputs are the mean probabilities.
+
     Args:
         members: functional models from images to logits, or probabilities, of the same classes. Their layers are shared
             with the ensemble, not copied, so no two may have layers in common.
@@ -58,18 +61,20 @@ def Ensemble(
         Hansen, Salamon 1990, "Neural Network Ensembles".
     """
     members = listed(members)
-    check(members)
+    kind = check(members)
     parts = np.full(len(members), 1 / len(members)) if weights is None else _weights(weights, len(members))
     images = keras.Input(image_shape(members), name="images")
     shares = []
     for number, (member, part) in enumerate(zip(members, parts, strict=True), 1):
         if part:
-            share = probabilities(member, images, f"member{number}", mirrors)
+            share = probabilities(member, images, f"member{number}", mirrors, kind)
             # a weight of its own where they differ, so that the file tells what it is
             plain = weights is None or len(members) == 1
             shares.append(share if plain else _scaled(share, float(part), f"member{number}_weight"))
     combine = keras.layers.Average if weights is None else keras.layers.Add
     mean = shares[0] if len(shares) == 1 else combine(dtype="float32")(shares)
+    if kind == "multilabel":
+        return Model(images, named(_certain(mean), zoo.class_names(members[0])), name=name)
     logits = keras.ops.log(keras.ops.maximum(mean, TINY))
     return Model(images, named(logits, zoo.class_names(members[0])), name=name)
 
@@ -125,23 +130,26 @@ def listed(models: Any, what: str = "members") -> list[keras.Model]:
     return found
 
 
-def check(members: Sequence[keras.Model]) -> None:
+def check(members: Sequence[keras.Model]) -> str:
     """Refuses models that cannot be members of one ensemble.
+
+    Returns:
+        What the members' outputs are: "softmax" or "multilabel".
 
     Raises:
         ValueError: saying which does not fit, and why.
     """
-    first = members[0]
+    first, kinds = members[0], [_kind(member) for member in members]
     owners: dict[int, int] = {}
     for number, member in enumerate(members, 1):
         if len(getattr(member, "inputs", None) or ()) != 1 or len(member.input_shape) != 4:
             raise ValueError(f"Expected members to be functional models of images, received {member!r}.")
         if len(member.output_shape) != 2:
             raise ValueError(f"Expected members from images to logits, received {member.name}.")
-        if member.output_shape[1] == 1:
+        if member.output_shape[1] == 1 and kinds[0] != "multilabel":
             raise ValueError(
-                f"Expected members with an output for each class, received {member.name}, with one output in all. Of "
-                "two classes, train two outputs."
+                f"Expected members with an output for each class, received {member.name}, with one output in all, "
+                "which neither a sigmoid nor a binary crossentropy makes a probability."
             )
         if member.output_shape != first.output_shape:
             raise ValueError(
@@ -150,9 +158,11 @@ def check(members: Sequence[keras.Model]) -> None:
             )
         if zoo.class_names(member) != zoo.class_names(first):
             raise ValueError(f"Expected members of the same classes, those of {member.name} are others.")
-        kind = _kind(member)
-        if kind != "softmax":
-            raise ValueError(f"Expected members that give each image one class; {member.name} is for {kind}.")
+        kind = kinds[number - 1]
+        if kind == "regression":
+            raise ValueError(f"Expected members that answer with probabilities; {member.name} is for {kind}.")
+        if kind != kinds[0]:
+            raise ValueError(f"Expected members of one kind, received {kinds[0]} and {kind} ({member.name}).")
         for variable in member.weights:
             if owners.setdefault(id(variable), number) != number:
                 raise ValueError(
@@ -163,6 +173,7 @@ def check(members: Sequence[keras.Model]) -> None:
     channels = {member.input_shape[-1] for member in members}
     if not channels <= {1, 3} and len(channels) > 1:
         raise ValueError(f"Expected members of grey and colour images, or all of one kind; received {channels}.")
+    return kinds[0]
 
 
 def image_shape(members: Sequence[keras.Model]) -> tuple[int | None, int | None, int]:
@@ -175,15 +186,16 @@ def image_shape(members: Sequence[keras.Model]) -> tuple[int | None, int | None,
     return max(height for height, _ in sizes), max(width for _, width in sizes), channels
 
 
-def probabilities(member: keras.Model, images: Any, name: str, mirrors: bool = False) -> Any:
+def probabilities(member: keras.Model, images: Any, name: str, mirrors: bool = False, kind: str = "softmax") -> Any:
     """The symbolic probabilities of a member for images of an ensemble, in float32."""
     net = keras.Model(member.inputs[0], member.outputs[0], name=name)  # a Sequential has no `input`
-    logits = heads.find(member, "softmax").logits
+    logits = heads.find(member, kind).logits
+    activation = "softmax" if kind == "softmax" else "sigmoid"
     seen = as_seen_by(member, images)
     shares = []
     for x in [seen, keras.ops.flip(seen, axis=2)] if mirrors else [seen]:
         outputs = net(x)
-        shares.append(keras.layers.Softmax(dtype="float32")(outputs) if logits else outputs)
+        shares.append(keras.layers.Activation(activation, dtype="float32")(outputs) if logits else outputs)
     return shares[0] if len(shares) == 1 else keras.layers.Average(dtype="float32")(shares)
 
 
@@ -222,6 +234,12 @@ def _weights(weights: Any, count: int) -> np.ndarray:
     if not right or abs(found.sum() - 1) > SUMS:
         raise ValueError(f"Expected weights to be {count} numbers from 0 on with a sum of 1, received {weights!r}.")
     return found / found.sum()
+
+
+def _certain(mean: Any) -> Any:
+    """Mean probabilities of independent labels, as the outputs of a sigmoid, which tells what they are."""
+    odds = keras.ops.log(keras.ops.maximum(mean, TINY)) - keras.ops.log(keras.ops.maximum(1 - mean, TINY))
+    return keras.layers.Activation("sigmoid", dtype="float32", name="probabilities")(odds)
 
 
 def _scaled(share: Any, weight: float, name: str) -> Any:

@@ -102,7 +102,10 @@ def predictions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What members answer to a split: probabilities, float32 (members, n, classes), and labels, int32 (n,)."""
     members = ensemble.listed(members)
-    ensemble.check(members)
+    if ensemble.check(members) != "softmax":
+        raise ValueError(
+            "Expected members that give each image one class; of independent labels, Ensemble takes means."
+        )
     images = keras.Input(ensemble.image_shape(members), name="images")
     shares = [ensemble.probabilities(each, images, f"member{n}", mirrors) for n, each in enumerate(members, 1)]
     # a list of one output would come back as no list

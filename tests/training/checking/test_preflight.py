@@ -312,15 +312,56 @@ def test_two_outputs(kind):
         np.testing.assert_array_equal(one, other)
 
 
-def test_two_inputs_are_learned_by_heart_and_not_checked():
+def two_inputs(rate=0.01, last=None, init="glorot_uniform"):
+    one, other = keras.Input((8, 8, 1), name="image"), keras.Input((3,), name="more")
+    x = keras.layers.Concatenate()([keras.layers.Flatten()(keras.layers.Rescaling(1 / 127.5)(one)), other])
+    model = keras.Model({"image": one, "more": other}, keras.layers.Dense(4, last, kernel_initializer=init)(x))
+    model.compile(keras.optimizers.Adam(rate), LOGITS, jit_compile=False)
+    return model
+
+
+MORE = np.random.default_rng(5).normal(size=(400, 3)).astype("float32")
+BOTH = {"image": X, "more": MORE}
+BROKEN = {"image": X, "more": np.where(np.arange(1200).reshape(400, 3) == 30, np.nan, MORE)}
+
+
+OTHERS = {"image": X[:40] + 0.5, "more": MORE[:40]}, Y[:40]
+
+
+@pytest.mark.parametrize(
+    "options, data, validation, names",
+    [
+        ({}, (BOTH, Y), OTHERS, []),
+        ({}, (BOTH, Y), ({"image": X[:40], "more": MORE[:40]}, Y[:40]), ["the same images in two splits"]),
+        ({}, (BOTH, Y), ({"image": X[:40], "more": MORE[40:80]}, Y[:40]), []),  # another row in all
+        ({}, (BROKEN, Y), None, ["no numbers in the images"]),
+        ({}, (BOTH, Y + 1), None, ["labels out of range"]),
+        ({"last": "softmax"}, (BOTH, Y), None, ["softmax twice"]),
+        ({"rate": 1e-7}, (BOTH, Y), None, ["learning rate too low"]),
+        ({"init": keras.initializers.RandomNormal(stddev=9)}, (BOTH, Y), None, ["loss at start too high"]),
+    ],
+)
+def test_two_inputs(options, data, validation, names):
+    model = two_inputs(**options)
+    before = state(model)
+    found = training.check(model, data, validation)
+    assert found.names == names, str(found)
+    assert "no numbers in the images" in names or "labels out of range" in names or "one input" in str(found.unknown)
+    for mine, other in zip(before[0], state(model)[0], strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_two_inputs_in_a_list_or_in_batches():
     one, other = keras.Input((8, 8, 1)), keras.Input((3,))
     x = keras.layers.Concatenate()([keras.layers.Flatten()(keras.layers.Rescaling(1 / 127.5)(one)), other])
     model = keras.Model([one, other], keras.layers.Dense(4)(x))
-    model.compile(keras.optimizers.Adam(0.01), LOGITS)
-    more = np.zeros((400, 3), "float32")
-    assert training.can_overfit(model, ([X, more], Y))
-    with pytest.raises(ValueError, match="one input, received 2 of them"):
-        training.check(model, ([X, more], Y))
+    model.compile(keras.optimizers.Adam(0.01), LOGITS, jit_compile=False)
+    assert training.can_overfit(model, ([X, MORE], Y))
+    assert training.check(model, ([X, MORE], Y)), "arrays"
+    batches = [
+        ((X[start : start + 50], MORE[start : start + 50]), Y[start : start + 50]) for start in range(0, 400, 50)
+    ]
+    assert training.check(model, batches), "batches"
 
 
 def test_a_sound_network_with_adams_own_rate_is_given_time():

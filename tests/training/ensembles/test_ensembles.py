@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from harness import draw, numpy, python
-from scipy.special import logsumexp, softmax
+from scipy.special import expit, logsumexp, softmax
 
 import convcraft
 from convcraft import layers, zoo
@@ -21,6 +21,12 @@ def net(seed=0, names=("ant", "bee", "cow"), side=6, channels=1, activation=None
     return layers.Model(inputs, layers.ClassNames(names)(x), name="net")
 
 
+def regression():
+    model = net()
+    model.compile("sgd", "mse")
+    return model
+
+
 NET = net()
 IMAGES = draw((5, 6, 6, 1), "float32", 0, 255)
 
@@ -33,6 +39,27 @@ def test_probabilities_are_the_mean_of_the_members(mirrors):
     logits = numpy(Ensemble(members, mirrors=mirrors)(IMAGES))
     np.testing.assert_allclose(softmax(logits, axis=1), expected, rtol=1e-5)
     np.testing.assert_allclose(logsumexp(logits, axis=1), 0, atol=1e-5)  # the logarithm of probabilities
+
+
+@pytest.mark.parametrize("weights", [None, [0.25, 0.75]])
+@pytest.mark.parametrize("names", [("ant", "bee", "cow"), ("sick",)])
+def test_sigmoids_are_averaged_label_by_label(names, weights, tmp_path):
+    """Of independent labels, and of two classes in one output; a loss tells what logits are."""
+    first, second = net(0, names, activation="sigmoid"), net(1, names)
+    second.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))
+    both = Ensemble([first, second], weights=weights)
+    shares = [numpy(first(IMAGES)), expit(numpy(second(IMAGES)))]
+    expected = np.average(shares, axis=0, weights=weights)
+    np.testing.assert_allclose(numpy(both(IMAGES)), expected, rtol=1e-5)
+    both.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(numpy(again(IMAGES)), expected, rtol=1e-5)
+    whole = Ensemble([again])  # an ensemble is a member, and still known as one of sigmoids
+    np.testing.assert_allclose(numpy(whole(IMAGES)), expected, rtol=1e-5)
+    both.compile("sgd", "binary_crossentropy", metrics=["binary_accuracy"])
+    right = ((expected > 0.5) == 1).mean()
+    measured = both.evaluate(IMAGES, np.ones((len(IMAGES), len(names))), verbose=0, return_dict=True)
+    np.testing.assert_allclose(measured["binary_accuracy"], right, rtol=1e-5)
 
 
 def test_one_member_and_its_mirror():
@@ -61,7 +88,8 @@ def test_it_is_saved_as_one_model_with_the_cost_of_all(tmp_path):
         ([NET, NET], r"members 1 and 2 \(net\) have .*kernel in common"),
         ([keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(3, 1)])], "from images to logits"),
         ([keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])], "models of images"),
-        ([net(activation="sigmoid")], "one class; net is for multilabel"),
+        ([net(activation="sigmoid"), net()], r"members of one kind, received multilabel and softmax \(net\)"),
+        ([regression()], "probabilities; net is for regression"),
         ([net(), net(channels=2)], "grey and colour"),
         ([net(), net(names=("bee", "ant", "cow"))], "the same classes"),
     ],
