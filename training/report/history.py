@@ -65,7 +65,7 @@ def diagnosis(record: Record) -> str:
     before = f"<p>Found before training:</p><ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>" if lines else ""
     if not record.epochs or any("loss" not in epoch for epoch in record.epochs):
         return section("diagnosis", "Diagnosis", before) if before else ""
-    found, note = _judged(record)
+    found, note = judged(record)
     rows = [[text(each.name), f"{text(each.number)}.", f"{text(each.advice)}."] for each in found.findings]
     head = ["Finding", "What it rests on", "What to do"]
     said = scroll("Diagnosis", table("", head, rows)) if rows else "<p>Nothing wrong was found in the curves.</p>"
@@ -75,7 +75,7 @@ def diagnosis(record: Record) -> str:
     return section("diagnosis", "Diagnosis", before, said, notes)
 
 
-def _judged(record: Record) -> tuple[Diagnosis, str]:
+def judged(record: Record) -> tuple[Diagnosis, str]:
     """What is known of a training, and what to say of the monitor that saw it, or a part of it."""
     keys = {key for epoch in record.epochs for key, value in epoch.items() if isinstance(value, int | float)}
     history = {key: [_float(epoch.get(key)) for epoch in record.epochs] for key in {*keys, "loss"}}

@@ -44,14 +44,18 @@ def _page(record: Record) -> str:
     if record.parts:
         first = next(iter(record.parts.values()))
         whole, means = several.pooled(record), several.consensus(record)
+        inside = several.chosen(record)
         sections = {
             "Seeds": several.seeds(record),
             "Curves": several.learning(record),
+            "Diagnosis": several.diagnosis(record),
             "Confusion": confusion(whole),
             "Classes": masks.classes(whole) if whole.scenes else classes(whole),
             "Mistakes": mistakes(means),
             "Uncertain": uncertain(means),
+            "Evidence": inside.get("Evidence", ""),
             "Calibration": certainty(whole),
+            "Network": inside.get("Network", ""),
             "Data": data(whole),
             "Configuration": configuration(record),
             "Environment": environment(first),

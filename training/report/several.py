@@ -5,10 +5,12 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ..diagnosis.symptoms import Finding
 from .charts import curves
 from .format import duration, integer, is_number, keep, number, percent, plural, scroll, section, table, text
-from .history import is_share, metrics_of
+from .history import is_share, judged, metrics_of
 from .lines import Line
+from .network import evidence, network
 from .run import MEASURES, SPLITS, Predictions, Record, Scenes
 
 
@@ -69,6 +71,40 @@ def seeds(record: Record) -> str:
     return section("seeds", "Each seed", said, scroll("Each seed", table("", head, rows, foot)))
 
 
+def diagnosis(record: Record) -> str:
+    """What is wrong with how many seeds: what one shows alone may be chance, what all show is not."""
+    known = [(seed, *judged(part)) for seed, part in record.parts.items() if _judgeable(part)]
+    if not known:
+        return ""
+    found: dict[str, list[tuple[int, Finding]]] = {}
+    for seed, diagnosed, _ in known:
+        for finding in diagnosed.findings:
+            found.setdefault(finding.name, []).append((seed, finding))
+    most_first = sorted(found.items(), key=lambda item: -len(item[1]))
+    rows = [
+        [
+            text(name),
+            f"{len(of)} of {len(known)}",
+            f"seed {of[0][0]}: {text(of[0][1].number)}.",
+            f"{text(of[0][1].advice)}.",
+        ]
+        for name, of in most_first
+    ]
+    head = ["Finding", ">Seeds", "What it rests on", "What to do"]
+    said = scroll("Diagnosis", table("", head, rows))
+    return section("diagnosis", "Diagnosis", said if rows else "<p>Nothing wrong was found in the curves.</p>")
+
+
+def chosen(record: Record) -> dict[str, str]:
+    """What only one network can show: that of model.keras."""
+    part = record.parts.get(record.metrics.get("chosen", -1))
+    if part is None:
+        return {}
+    note = f'<p class="note">Of seed {text(record.metrics["chosen"])}, whose network model.keras is.</p>'
+    shown = {"Evidence": evidence(part), "Network": network(part)}
+    return {name: html.replace("</h2>", f"</h2>{note}", 1) for name, html in shown.items()}
+
+
 def pooled(record: Record) -> Record:
     """The answers of all seeds in one record, as if one network had answered each image several times.
 
@@ -111,6 +147,10 @@ def consensus(record: Record) -> Record:
     images = np.stack([pictures[row] for row in rows.tolist()]) if pictures else first.images
     means = np.mean([each.probabilities for each in found], axis=0, dtype="float64")
     return dataclasses.replace(whole, predictions=Predictions(first.labels, means, first.numbers, rows, images))
+
+
+def _judgeable(part: Record) -> bool:
+    return bool(part.epochs) and all("loss" in epoch for epoch in part.epochs)
 
 
 def _link(seed: int) -> str:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from reports import Page, config, digits, make, measured, predictions
+from reports import Page, config, digits, history, make, measured, predictions, seeing
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from convcraft.training import report
@@ -93,3 +93,35 @@ def test_images_whose_pixels_have_classes(tmp_path):
     assert about["config"]["seeds"] == 3
     rows = Page(report.write(directory).read_text("utf-8")).rows("Each class")
     assert [row[2] for row in rows[1:3]] == [f"{100 * 24 / (30 + 4):.1f} %", f"{100 * 26 / (30 + 6):.1f} %"]
+
+
+def test_what_is_wrong_with_how_many_seeds(tmp_path):
+    """Two of three got a loss that is no number; their epochs and the third's are judged one by one."""
+    directory = seeds(tmp_path / "run")
+    for seed in (1, 2):
+        lines = [{**line, "loss": float("nan")} if line.get("epoch", 0) > seed else line for line in history()]
+        (directory / f"seed-{seed}" / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = Page(report.write(directory).read_text("utf-8"))
+    rows = {row[0]: row[1:] for row in page.rows("Diagnosis")[1:]}
+    assert rows["learning rate too high"][0] == "2 of 3"
+    assert rows["learning rate too high"][1].startswith("seed 1: the loss is no number after epoch")
+    assert "Divide the rate by 10" in rows["learning rate too high"][2]
+
+
+def test_inside_the_chosen_network(tmp_path):
+    """Maps, filters and gradients are those of the seed that is kept, and say so."""
+    directory = seeds(tmp_path / "run")
+    plain = Page(report.write(directory).read_text("utf-8"))
+    assert not {"Inside the network", "Where the evidence lies"} & {e["text"] for e in plain.all("h2")}
+    (directory / "metrics.json").write_text(
+        json.dumps({**json.loads((directory / "metrics.json").read_text()), "chosen": 1})
+    )
+    for seed in (0, 1):
+        arrays = seeing(predictions(LABELS, answers(seed), IMAGES), seed=seed)
+        if seed == 0:
+            arrays["filters_layer"] = np.array("another")
+        np.savez(directory / f"seed-{seed}" / "predictions.npz", **arrays)
+    page = Page(report.write(directory).read_text("utf-8"))
+    assert {"Inside the network", "Where the evidence lies"} <= {e["text"] for e in page.all("h2")}
+    assert page.text.count("Of seed 1, whose network model.keras is.") == 2
+    assert "stem_conv" in page.text and "another" not in page.text
