@@ -126,7 +126,7 @@ def together(measured: dict[int, dict[str, Any]]) -> dict[str, Any]:
     Returns:
         A dictionary: of each name the mean; with `_std` behind it the standard deviation with n - 1; with `_interval`
         [low, high], which holds the mean over all seeds there could be with a confidence of 95 %, if the values are
-        normal; `n` as it is, and `seeds`.
+        normal, cut off where no loss or share can be; `n` as it is, and `seeds`.
 
     Example:
         >>> both = together({0: {"accuracy": 0.5, "n": 8}, 1: {"accuracy": 0.75, "n": 8}})
@@ -143,7 +143,10 @@ def together(measured: dict[int, dict[str, Any]]) -> dict[str, Any]:
         values = np.array([row[name] for row in rows], "float64")
         mean, std = float(values.mean()), float(values.std(ddof=1))
         half = float(stats.t.ppf(0.975, len(values) - 1)) * std / len(values) ** 0.5
-        result |= {name: mean, f"{name}_std": std, f"{name}_interval": [mean - half, mean + half]}
+        # of two seeds that differ, Student's interval reaches beyond what a share can be
+        most = 1.0 if name != "loss" and values.max() <= 1 else np.inf
+        bounds = [max(mean - half, 0.0), min(mean + half, most)]
+        result |= {name: mean, f"{name}_std": std, f"{name}_interval": bounds}
     return {**result, "n": rows[0]["n"], "seeds": list(measured)}
 
 

@@ -229,8 +229,8 @@ section{margin-top:1.5rem;padding-top:1rem}
 details:not([open]){display:none}
 tfoot{display:table-row-group}
 section>p{break-after:avoid}
-figure,tr,li,.tiles div,pre{break-inside:avoid}
-h2,h3,caption{break-after:avoid}
+p,figure,tr,li,.tiles div,pre{break-inside:avoid}
+h2,h3,caption,thead,tr:nth-child(-n+2){break-after:avoid}
 .scroll,.tall{overflow:visible;max-height:none}
 pre{white-space:pre-wrap;overflow-wrap:anywhere}
 table bdi{overflow-wrap:anywhere}
