@@ -41,7 +41,9 @@ class ClassWeighted(keras.losses.Loss):
         **kwargs: Any,
     ):
         super().__init__(reduction=reduction, name=name, **kwargs)
-        self.loss = keras.losses.get(loss)
+        # of most losses Keras knows a function by a small name, which has no logits and no reduction, and a class
+        camel = "".join(part.capitalize() for part in loss.split("_")) if isinstance(loss, str) else ""
+        self.loss = keras.losses.get(camel if hasattr(keras.losses, camel) else loss)
         if not isinstance(self.loss, keras.losses.Loss):
             raise ValueError(f"ClassWeighted: expected loss to be a keras.losses.Loss, received {loss!r}.")
         self.weights = list(weights)

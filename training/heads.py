@@ -7,8 +7,9 @@ import numpy as np
 
 from convcraft import zoo
 
+from . import losses
+
 KINDS = ("softmax", "multilabel", "regression")
-REGRESSIONS = ("mean_squared", "meansquared", "mean_absolute", "meanabsolute", "mse", "mae", "huber", "logcosh")
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,7 @@ def _by_loss(model):
     loss = getattr(model, "loss", None)
     if loss is None or isinstance(loss, list | tuple | dict):
         return None
-    name = (loss if isinstance(loss, str) else getattr(loss, "name", "") or type(loss).__name__).lower()
-    if "binary" in name:
-        return "multilabel"
-    if "crossentropy" in name:
-        return "softmax"
-    return "regression" if name.startswith(REGRESSIONS) else None
+    classes = losses.crossentropy(loss)
+    if classes:
+        return "multilabel" if classes == "binary" else "softmax"
+    return "regression" if losses.is_regression(loss) else None

@@ -11,6 +11,7 @@ import numpy as np
 from . import distribute, feeding
 from .data import Data
 from .heads import last_activation
+from .losses import crossentropy
 from .optimize import at_rate
 from .restoring import apart, loss_weights, same_draws, unchanged
 
@@ -194,8 +195,8 @@ def _guessed(model: keras.Model) -> keras.losses.Loss:
 
 def _accuracy(loss: Any, y: Any) -> list[str] | None:
     """The metric of a loss of classes; None of several outputs."""
-    name = loss if isinstance(loss, str) else getattr(loss, "name", "")
-    return ["accuracy"] if isinstance(name, str) and "crossentropy" in name and hasattr(y, "shape") else None
+    several = isinstance(loss, list | tuple | dict) or not hasattr(y, "shape")
+    return None if several or crossentropy(loss) is None else ["accuracy"]
 
 
 def _judged(rates: np.ndarray, losses: np.ndarray, accuracies: np.ndarray) -> LearningRates:

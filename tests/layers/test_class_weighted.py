@@ -51,3 +51,11 @@ def test_of_bootstrapped_loss_and_through_a_file(tmp_path):
 def test_bad_weights(weights):
     with pytest.raises(ValueError, match="a weight of at least 0"):
         ClassWeighted(keras.losses.MeanSquaredError(), weights)
+
+
+@pytest.mark.parametrize("name", ["binary_crossentropy", "BinaryCrossentropy"])
+def test_a_loss_by_its_name(name):
+    """The small names are those of Keras's functions, the others of its classes."""
+    truth, said = np.array([0, 1]), np.array([[0.2], [0.9]], "float32")
+    found = ClassWeighted(name, [1.0, 3.0])(truth[:, None], said)
+    np.testing.assert_allclose(float(found), (-np.log(0.8) - 3 * np.log(0.9)) / 2, rtol=1e-5)

@@ -74,8 +74,8 @@ def test_mean_deviation_and_interval():
 def test_an_interval_ends_where_no_share_can_be():
     """Of two values Student's interval is 12.7 deviations wide to each side."""
     found = seeds.together({seed: {"accuracy": [0.8, 0.9][seed], "loss": [0.1, 2.9][seed], "n": 9} for seed in (0, 1)})
-    assert found["accuracy_interval"] == [pytest.approx(0.85 - 12.7062 * 0.05), 1.0]
-    assert found["loss_interval"] == [0.0, pytest.approx(1.5 + 12.7062 * 1.4)]
+    assert found["accuracy_interval"] == [pytest.approx(0.85 - 12.706205 * 0.05), 1.0]
+    assert found["loss_interval"] == [0.0, pytest.approx(1.5 + 12.706205 * 1.4)]
 
 
 def test_the_whole_is_one_run(trained, tmp_path):

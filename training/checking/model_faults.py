@@ -14,7 +14,8 @@ from .. import distribute
 from ..diagnosis.monitor import activation_of, activations
 from ..diagnosis.symptoms import Finding
 from ..heads import last_activation
-from .overfitting import Trial, from_logits, learned, told
+from ..losses import from_logits
+from .overfitting import Trial, learned, told
 
 LEFT_OUT = 0.05  # share of the rows of a map that no window covers
 FAINT = 0.02  # deviation of what the first weights are shown

@@ -12,6 +12,7 @@ from convcraft import layers
 
 from .. import distribute, feeding
 from ..diagnosis.symptoms import Finding
+from ..losses import crossentropy, from_logits
 from ..optimize import at_rate, largest_rate
 from ..restoring import Apart, loss_weights, same_draws, unchanged
 
@@ -185,22 +186,6 @@ def metrics(loss: Any, y: Any) -> list[Any] | None:
     made = keras.metrics.CategoricalCrossentropy if one_hot else keras.metrics.SparseCategoricalCrossentropy
     guessed = made(name="crossentropy", from_logits=from_logits(loss))
     return [guessed, "accuracy"] if y.ndim <= 2 else [guessed]  # most of a mask is background, which is soon right
-
-
-def crossentropy(loss: Any) -> str | None:
-    """ "sparse", "categorical" or "binary"; "any" for ours, which takes numbers and one-hot labels; else None."""
-    if isinstance(loss, layers.BootstrappedCrossentropy):
-        return "any"
-    name = loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", "")
-    name = str(name).lower().replace("_", "")
-    if "crossentropy" not in name and "focal" not in name:
-        return None
-    return next((kind for kind in ("sparse", "binary", "categorical") if kind in name), None)
-
-
-def from_logits(loss: Any) -> bool:
-    """Whether a crossentropy takes logits."""
-    return bool(getattr(loss, "from_logits", False))
 
 
 def require_ready(model: keras.Model) -> None:

@@ -12,9 +12,10 @@ from convcraft import zoo
 from .. import distribute, environment, feeding, requirements
 from ..data import Data
 from ..diagnosis.symptoms import Finding
+from ..losses import crossentropy
 from ..restoring import same_draws
 from . import data_faults, model_faults
-from .overfitting import STEPS, Check, Trial, crossentropy, few, learned, require_ready, told
+from .overfitting import STEPS, Check, Trial, few, learned, require_ready, told
 from .samples import Samples, sampled
 
 FEW = 16  # images to learn by heart

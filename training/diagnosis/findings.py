@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
+from .. import losses
 from . import symptoms
 from .curves import EPOCHS, Curves
 from .symptoms import Finding
@@ -94,10 +95,10 @@ def diagnose(training: Training, classes: int | None = None) -> Diagnosis:
 def _classes(model: Any) -> int | None:
     """How many a model tells apart; None of quantities, of several labels an image, and of several outputs."""
     loss, shape = getattr(model, "loss", None), getattr(model, "output_shape", None)
-    name = str(loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", "")).lower()
-    if "crossentropy" not in name or not isinstance(shape, tuple) or not isinstance(shape[-1], int):
+    kind = None if isinstance(loss, list | tuple | dict) else losses.crossentropy(loss)
+    if kind is None or not isinstance(shape, tuple) or not isinstance(shape[-1], int):
         return None
-    return 2 if shape[-1] == 1 else None if "binary" in name else shape[-1]
+    return 2 if shape[-1] == 1 else None if kind == "binary" else shape[-1]
 
 
 def _history(training: Any) -> Mapping[str, Sequence[float]]:
