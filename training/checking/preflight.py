@@ -22,7 +22,8 @@ FEW = 16  # images to learn by heart
 LOOKED = 64  # images that the network is shown, fewer where they are large
 PIXELS = 2**18  # of them together
 WORK = 2e11  # multiply-adds to learn them that a run without a GPU spends on it; a second or a few
-SHORT = 200  # steps
+SHORT = 200  # steps of a run
+LEAST = 20  # steps after which something can be said
 LAYERS = 150  # beyond, building the step takes longer than doing it
 
 # a finding, and what is only its consequence
@@ -60,7 +61,7 @@ def check(
             x and y may be lists or dictionaries; then range, sizes and units, or labels, are not looked at.
         validation: the same, where `data` has none of its own.
         batch_size: of arrays.
-        steps: in which to learn by heart, at most; 0 leaves that out. None: 100.
+        steps: in which to learn by heart, at most, from 20 on, for fewer tell nothing; 0 leaves that out. None: 100.
 
     Returns:
         A `Check`: true where nothing was found. `findings` have a name, the number each rests on, and advice; `fatal`
@@ -79,10 +80,13 @@ def check(
     Reference:
         Karpathy 2019, "A Recipe for Training Neural Networks", steps 1 and 2.
     """
+    steps = STEPS if steps is None else steps
+    if steps != 0 and steps < LEAST:
+        raise ValueError(f"check: expected steps to be 0 or at least {LEAST}, received {steps}.")
     require_ready(model)
     if isinstance(data, Data):
         requirements.fits(model, data)
-    return _looked(model, data, validation, batch_size, STEPS if steps is None else steps)
+    return _looked(model, data, validation, batch_size, steps)
 
 
 def before(model: keras.Model, data: Data, training: int) -> Check:

@@ -227,6 +227,12 @@ def test_what_cannot_be_checked(model, data, message):
         training.check(model or net(), data, steps=0)
 
 
+@pytest.mark.parametrize("steps", [-1, 2, 19])
+def test_too_few_steps_to_tell(steps):
+    with pytest.raises(ValueError, match=f"expected steps to be 0 or at least 20, received {steps}"):
+        training.check(net(), (X, Y), steps=steps)
+
+
 def test_what_cannot_be_learned_by_heart():
     for options, message in (({"images": 1}, "images >= 2"), ({"steps": 0}, "steps >= 1")):
         with pytest.raises(ValueError, match=message):

@@ -226,6 +226,14 @@ def test_there_must_be_something_to_fit_to():
         fit_weights([], data())
 
 
+def test_members_of_independent_labels_are_for_the_mean_alone():
+    inputs = keras.Input((4, 4, 1))
+    several = keras.Model(inputs, keras.layers.Dense(3, "sigmoid")(keras.layers.Flatten()(inputs)))
+    for combine in (fit_weights, stack):
+        with pytest.raises(ValueError, match="one class; of independent labels, Ensemble takes means"):
+            combine([several], data())
+
+
 def test_members_must_fit_the_data():
     with pytest.raises(ValueError, match="expects images of 4x4x1, the data are 6x6x1"):
         fit_weights([net()], data(side=6))
