@@ -12,8 +12,7 @@ from . import distribute, feeding
 from .data import Data
 from .heads import last_activation
 from .losses import crossentropy
-from .optimize import at_rate
-from .restoring import apart, loss_weights, same_draws, unchanged
+from .restoring import apart, compile_apart, same_draws, unchanged
 
 WINDOW = 0.05  # of the steps, over which the loss is smoothed: it lags by so much
 LEAST = 1e-3  # relative change of the loss: below, nothing is learned at any rate
@@ -143,14 +142,7 @@ def find_lr(
         metrics = _accuracy(loss, first[1])
         with distribute.scope(distribute.strategy_of(model)):
             trial = apart(model)
-            trial.compile(
-                at_rate(optimizer, start),
-                loss,
-                loss_weights=loss_weights(model) if compiled and loss is model.loss else None,
-                weighted_metrics=metrics,
-                jit_compile=getattr(model, "jit_compile", None) or False,
-                run_eagerly=getattr(model, "run_eagerly", False),
-            )
+            compile_apart(trial, model, start, optimizer=optimizer, loss=loss, weighted_metrics=metrics)
         curves = [_curve(trial, rates, batches, 2 if metrics else 1) for _ in range(repeats)]
     taken = min(len(curve) for curve in curves)
     if taken < 5:

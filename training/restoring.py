@@ -13,6 +13,7 @@ from convcraft.layers import as_model
 from convcraft.layers.base import to_numpy
 
 from . import distribute
+from .optimize import at_rate
 
 
 @contextlib.contextmanager
@@ -111,3 +112,27 @@ def loss_weights(model: keras.Model) -> Any:
         model: compiled.
     """
     return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
+
+
+def compile_apart(
+    trial: keras.Model, model: keras.Model, rate: float, *, optimizer: Any = None, loss: Any = None, **metrics: Any
+) -> None:
+    """Compiles what `apart` made as the model itself is, with a copy of its optimizer that stands at one rate.
+
+    Args:
+        trial: to be compiled.
+        model: compiled, unless optimizer and loss are given.
+        rate: of the copy.
+        optimizer: to copy. None: the model's.
+        loss: None: the model's, with the weights of its outputs.
+        metrics: and what else `compile` takes.
+    """
+    own = loss is None or loss is getattr(model, "loss", None)
+    trial.compile(
+        at_rate(optimizer or model.optimizer, rate),
+        model.loss if loss is None else loss,
+        loss_weights=loss_weights(model) if own else None,
+        jit_compile=getattr(model, "jit_compile", None) or False,
+        run_eagerly=getattr(model, "run_eagerly", False),
+        **metrics,
+    )

@@ -13,8 +13,8 @@ from convcraft import layers
 from .. import distribute, feeding
 from ..diagnosis.symptoms import Finding
 from ..losses import crossentropy, from_logits
-from ..optimize import at_rate, largest_rate
-from ..restoring import Apart, loss_weights, same_draws, unchanged
+from ..optimize import largest_rate
+from ..restoring import Apart, compile_apart, same_draws, unchanged
 
 IMAGES = 16
 STEPS = 100  # of a check, after which a loss that has fallen by a tenth is on its way
@@ -126,14 +126,7 @@ class Trial:
         self.after: list[np.ndarray] = []
         with distribute.scope(distribute.strategy_of(model)):
             self.apart = Apart(model)
-            self.apart.compile(
-                at_rate(model.optimizer, self.rate),
-                model.loss,
-                loss_weights=loss_weights(model),
-                metrics=metrics(model.loss, y),
-                jit_compile=getattr(model, "jit_compile", None) or False,
-                run_eagerly=model.run_eagerly,
-            )
+            compile_apart(self.apart, model, self.rate, metrics=metrics(model.loss, y))
 
     def learn(self, rate: float, steps: int) -> dict[str, list[float]]:
         """The history of at most so many steps from the model's own weights; less where all is learned, or lost."""

@@ -14,8 +14,8 @@ import numpy as np
 
 from .. import common, distribute, feeding, rundir
 from ..data import Data, Feed
-from ..optimize import at_rate, largest_rate
-from ..restoring import apart, loss_weights, same_draws, unchanged
+from ..optimize import largest_rate
+from ..restoring import apart, compile_apart, same_draws, unchanged
 
 STEPS = 2  # the first makes the optimizer's variables
 EXHAUSTED = 86  # the status of a process that ran out of memory and could say so
@@ -71,10 +71,7 @@ def fit_batch_size(model: keras.Model, data: Any, start: int = 64) -> int:
     size = start
     with same_draws(), distribute.scope(distribute.strategy_of(model)):
         trial = apart(model)
-        optimizer = at_rate(model.optimizer, largest_rate(model.optimizer))
-        jit = getattr(model, "jit_compile", None) or False
-        options = {"loss_weights": loss_weights(model), "jit_compile": jit, "run_eagerly": model.run_eagerly}
-        trial.compile(optimizer, model.loss, **options)
+        compile_apart(trial, model, largest_rate(model.optimizer))
         while not _trains(trial, _resized(x, size), _resized(y, size), size):
             if size == 1:
                 raise ValueError(f"Not even one image fits in memory with {model.name}: take a smaller one.")
