@@ -33,6 +33,21 @@ def is_model(layer: Any) -> bool:
     return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))
 
 
+def give_weights(model: keras.Model, weights: list[Any]) -> None:
+    """`model.set_weights`, which alone leaves Keras's `Normalization` to the mean 0 and the variance 1 of its start.
+
+    That layer computes with constants, which it takes from its weights when it is adapted or loaded from a file.
+
+    Args:
+        model: built.
+        weights: arrays, as of `get_weights`.
+    """
+    model.set_weights(weights)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+
+
 def weighs(layer: Any) -> int:
     """How many convolutions or dense layers a signal passes in one layer; 2 in Keras's separable ones."""
     kinds = keras.layers

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from convcraft.layers.base import to_numpy
+from convcraft.zoo.graphs import give_weights
 
 from ..recalibration import recalibrate
 from ..restoring import same_draws
@@ -36,7 +37,7 @@ class Keeper(keras.callbacks.Callback):
         made = []
         for start in range(0, len(self.kept), count):
             copy = _copy(model)
-            copy.set_weights(self.kept[start : start + count])
+            give_weights(copy, self.kept[start : start + count])
             made.append(copy)
         return made
 
@@ -201,6 +202,6 @@ def average_weights(models: Sequence[keras.Model], data: Any) -> keras.Model:
         exact = np.issubdtype(values[0].dtype, np.integer)  # a count, of which there is no mean
         means.append(values[0] if exact else np.mean(np.stack(values), axis=0, dtype="float64"))
     made = _copy(first)
-    made.set_weights(means)
+    give_weights(made, means)
     recalibrate(made, data)
     return made

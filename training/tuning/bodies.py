@@ -16,7 +16,7 @@ from convcraft.layers import ClassNames, Model, Squeeze, Standardize, Whitening
 from convcraft.sources import Source
 from convcraft.sources import find as find_source
 from convcraft.zoo import shipped
-from convcraft.zoo.graphs import is_model, nodes, weighs
+from convcraft.zoo.graphs import give_weights, is_model, nodes, weighs
 from convcraft.zoo.transfer import classifies
 
 from .. import rundir
@@ -33,6 +33,7 @@ BEHIND = (
     keras.layers.InputLayer,
     ClassNames,
 )
+SHARES = ("softmax", "sigmoid", "log_softmax")
 PREPROCESSING = (keras.layers.Rescaling, keras.layers.Normalization, Standardize, Squeeze, Whitening)
 # of keras.applications, whose models expect images that `preprocess_input` has changed
 MODES = {
@@ -94,14 +95,7 @@ def find(
     given = not isinstance(model, str | os.PathLike)
     found = model if given else load(model, tuple(image_shape), pretrained)
     found, said = _of_keras_hub(found)
-    if not isinstance(found, keras.Model) or not getattr(found, "inputs", None):
-        raise ValueError(
-            f"Expected MODEL:WEIGHTS, a .keras file, or a functional or sequential Keras model; received {found!r}. A "
-            "model class of your own has no graph of layers to look into: pass its functional body."
-        )
-    if len(found.inputs) != 1 or len(found.inputs[0].shape) != 4:
-        raise ValueError(f"Expected {found.name} to have one input, a batch of images.")
-    wanted = tuple(found.inputs[0].shape[1:])
+    wanted = input_shape(found)
     if any(w not in (None, g) for w, g in zip(wanted, image_shape, strict=True)):
         shapes = ["x".join("any" if n is None else str(n) for n in shape) for shape in (wanted, image_shape)]
         raise ValueError(
@@ -117,9 +111,32 @@ def find(
     elif len(features.shape) != 2:
         raise ValueError(f"Expected features of {found.name} to be maps or vectors; received {features.shape}.")
     body = Model(found.inputs[0], features, name=found.name)
-    said += [f"its classifier {head!r} and what follows it" if head else "it has no classifier to replace"]
+    none = f"it has no classifier to replace: its {features.shape[-1]} outputs are the features"
+    said += [f"its classifier {head!r} and what follows it" if head else none]
     body, change = _raw(body, tuple(image_shape), preprocessing)
     return Body(body, found.name, head, _levels(body), (*said, change))
+
+
+def input_shape(model: Any) -> tuple[int | None, ...]:
+    """(height, width, channels) of a model's images, None where any will do.
+
+    Raises:
+        ValueError: for what is no functional or sequential model of images.
+    """
+    model = getattr(model, "backbone", model)  # of a task of keras-hub
+    if isinstance(model, keras.Sequential) and not model.built:
+        raise ValueError(
+            f"{model.name} does not know its images yet: begin it with keras.Input((height, width, 3)), or call "
+            "build((None, height, width, 3)) first."
+        )
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise ValueError(
+            f"Expected MODEL:WEIGHTS, a .keras file, or a functional or sequential Keras model; received {model!r}. A "
+            "model class of your own has no graph of layers to look into: pass its functional body."
+        )
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        raise ValueError(f"Expected {model.name} to have one input, a batch of images.")
+    return tuple(model.inputs[0].shape[1:])
 
 
 def load(source: str | os.PathLike[str], image_shape: tuple[int, ...], pretrained: bool = True) -> keras.Model:
@@ -146,10 +163,13 @@ def load(source: str | os.PathLike[str], image_shape: tuple[int, ...], pretraine
 
 
 def _copy(model: keras.Model, pretrained: bool) -> keras.Model:
-    """A model of layers of its own, with the same weights or new ones."""
+    """A model of layers of its own, with the same weights, or with new ones behind the same preprocessing."""
     copy = keras.models.clone_model(model)
-    if pretrained:
-        copy.set_weights(model.get_weights())
+    if not pretrained:
+        kept, taken = ([x for x in net._flatten_layers() if isinstance(x, PREPROCESSING)] for net in (model, copy))
+        for old, new in zip(kept, taken, strict=True):
+            new.set_weights(old.get_weights())
+    give_weights(copy, (model if pretrained else copy).get_weights())
     return copy
 
 
@@ -184,20 +204,47 @@ def _named(source: str | os.PathLike[str]) -> Source:
 
 
 def _before_classifier(model: keras.Model) -> tuple[Any, str | None]:
-    """What the classifier of a model is given, and its name; the output and None where it has none."""
+    """What the classifier of a model is given, and its name; the output and None where it has none.
+
+    Raises:
+        ValueError: for shares of classes that no known layer makes.
+    """
     calls = nodes(model)
     for node in calls:
         if classifies(node.operation.name):
             return node.input_tensors[0], node.operation.name
+    shares = bent = False  # whether what follows makes probabilities; whether it cuts off what is negative
     for node in reversed(calls):
         layer = node.operation
-        if isinstance(layer, keras.layers.Dense):
+        kind = activation(layer)
+        shares, bent = shares or kind in SHARES, bent or kind not in (*SHARES, "linear")
+        if is_model(layer):  # a whole network behind preprocessing, perhaps
+            features, head = _before_classifier(layer)
+            if head:
+                inner = keras.Model(layer.inputs, features, name=layer.name)
+                return inner(*node.arguments.args, **node.arguments.kwargs), head
+            break
+        if isinstance(layer, keras.layers.Dense) and (shares or not bent):
             return node.input_tensors[0], layer.name
-        if isinstance(layer, keras.layers.Conv2D) and tuple(node.input_tensors[0].shape[1:3]) == (1, 1):
-            return node.input_tensors[0], layer.name  # as the MobileNets of Keras have it
+        # on maps of one pixel, as the MobileNets of Keras have it; or, as in SqueezeNet, on larger ones
+        on_one = isinstance(layer, keras.layers.Conv2D) and tuple(node.input_tensors[0].shape[1:3]) == (1, 1)
+        if on_one and not bent or isinstance(layer, keras.layers.Conv2D) and shares:
+            return node.input_tensors[0], layer.name
         if not isinstance(layer, BEHIND):
             break
+    if shares:
+        raise ValueError(
+            f"{model.name} ends in shares of classes, and the layer that makes them is none that is known: pass "
+            "keras.Model(model.input, the features before it)."
+        )
     return model.outputs[0], None
+
+
+def activation(layer: Any) -> str:
+    """The name of a layer's activation, "linear" where it has none."""
+    kind = getattr(getattr(layer, "activation", None), "__name__", None)
+    # layers that are one, and those of keras.ops, which stand in the graph under their names
+    return kind or {"ReLU": "relu", "Softmax": "softmax", "Sigmoid": "sigmoid"}.get(type(layer).__name__, "linear")
 
 
 def _raw(body: Model, image_shape: tuple[int, ...], wanted: str | None) -> tuple[Model, str]:
@@ -215,8 +262,8 @@ def _raw(body: Model, image_shape: tuple[int, ...], wanted: str | None) -> tuple
             return body, "raw 0-255 images, which its first normalization scales"
         raise ValueError(
             f"{body.name} has no layer that preprocesses images, and is not one of keras.applications: expected "
-            f"preprocessing to be one of {', '.join(INPUTS)}, as it was trained. A wrong guess would cost accuracy "
-            "without a word."
+            f"preprocessing to be one of {', '.join(INPUTS)}, as it was trained (raw: on 0-255, or it computes what it "
+            "needs itself). A wrong guess would cost accuracy without a word."
         )
     if mode == "raw":
         return body, "raw 0-255 images, as you say"

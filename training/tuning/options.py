@@ -178,6 +178,7 @@ def load_to_fine_tune(config: FineTuning) -> data.Data:
         >>> load_to_fine_tune(FineTuning(data="digits", image_size=64)).image_shape
         (64, 64, 3)
     """
+    check_options(config)  # before all images are read
     size = config.image_size or (bodies.SMALLEST if config.smoke else suggest_size(config.model, config.data))
     channels = bodies.documented_shape(config.model)[2]
     augment = augmentation(config.augment, config.mirror and presets.can_mirror(config.data))

@@ -133,13 +133,20 @@ def with_head(body: Body, classes: Sequence[str], linear: Linear | None = None, 
 def thirds(body: Body) -> list[list[keras.layers.Layer]]:
     """The body's layers in three parts with as many convolutions each, in the order of the signal."""
     layers = body.layers()
-    total = max(1, sum(map(weighs, layers)))
+    total = sum(map(_convolutions, layers))
+    lacking = max(0, 3 - total)  # of one or two, the last is late
     parts: list[list[keras.layers.Layer]] = [[], [], []]
     seen = 0
     for layer in layers:
-        seen += weighs(layer)
-        parts[3 * max(0, seen - 1) // total].append(layer)  # what follows a convolution belongs to it
+        seen += _convolutions(layer)
+        # what follows a convolution belongs to it
+        parts[3 * max(0, seen - 1 + (lacking if seen else 0)) // (total + lacking)].append(layer)
     return parts
+
+
+def _convolutions(layer: keras.layers.Layer) -> int:
+    """How many there are in a layer, those in layers of its own too."""
+    return weighs(layer) or sum(map(weighs, layer._flatten_layers(include_self=False)))
 
 
 def prepare(model: keras.Model, body: Body, policy: str, rate: float) -> list[Group]:
@@ -155,15 +162,16 @@ def prepare(model: keras.Model, body: Body, policy: str, rate: float) -> list[Gr
         policy: one of `POLICIES`, decided.
         rate: the base rate.
     """
-    factors = RATES.get(policy, (0.0, 0.0, 0.0))
+    factors, kinds = RATES.get(policy, (0.0, 0.0, 0.0)), keras.layers.BatchNormalization
     groups = []
     for name, factor, layers in zip(THIRDS, factors, thirds(body), strict=True):
         for layer in layers:
-            normalizes = isinstance(layer, keras.layers.BatchNormalization)
             fixed = layer.name == "preprocess" and not layer.trainable
-            layer.trainable = bool(factor) and not fixed and not (normalizes and policy != "scratch")
-            if normalizes and policy == "scratch":  # Keras's .99 takes hundreds of steps to forget its first statistics
-                layer.momentum = min(layer.momentum, 0.9)
+            layer.trainable = bool(factor) and not fixed
+            for norm in (each for each in layer._flatten_layers() if isinstance(each, kinds)):  # within a block, too
+                norm.trainable = layer.trainable and policy == "scratch"
+                if policy == "scratch":  # Keras's .99 takes hundreds of steps to forget its first statistics
+                    norm.momentum = min(norm.momentum, 0.9)
         named = tuple(layer.name for layer in layers if layer.weights)
         size = sum(layer.count_params() for layer in layers)
         groups.append(Group(name, named, size, rate * factor, factor))

@@ -155,6 +155,7 @@ def _train(task: Task, model: keras.Model, plan: Plan, run: Run | None, verbose:
         names = [key for key in (epochs[0] if epochs else {}) if key not in ("event", "epoch")]
         return {name: [row[name] for row in epochs] for name in names}
     if not plan.epochs:
+        model.optimizer.build(model.trainable_variables)  # as saving and loading expect it
         row = _row(model, task.images)
         return {name: [value] for name, value in row.items()}
     share = {"multiple_of": task.replicas}
@@ -180,7 +181,7 @@ def _data(source: Any, given: Any, config: FineTuning) -> data.Data:
         size: Any = config.image_size or suggest_size(str(source), given)
         channels = bodies.documented_shape(str(source))[2]
     else:
-        height, width, channels = source.inputs[0].shape[1:]
+        height, width, channels = bodies.input_shape(source)
         size = config.image_size or (224 if None in (height, width) else (height, width))
     return data.load(
         given,

@@ -1,0 +1,149 @@
+"""What is found in models that people bring: where the classifier begins, what preprocesses, what is within blocks."""
+
+import keras
+import numpy as np
+import pytest
+from harness import draw
+
+from convcraft.training.ensembles import snapshots
+from convcraft.training.tuning import bodies, policies
+
+SIDE = 32
+X = draw((4, SIDE, SIDE, 3), low=0, high=255)
+kinds = keras.layers
+
+
+def sequential(*layers, name="mine"):
+    return keras.Sequential([keras.Input((SIDE, SIDE, 3)), kinds.Rescaling(1 / 255), *layers], name=name)
+
+
+def agree(model, expected):
+    """A body gives what the model has at `expected`, a tensor of it."""
+    found = bodies.find(model, (SIDE, SIDE, 3))
+    wanted = keras.Model(model.inputs[0], expected).predict(X, verbose=0)
+    np.testing.assert_allclose(found.model.predict(X, verbose=0), wanted, rtol=1e-4, atol=1e-5)
+    return found
+
+
+@keras.saving.register_keras_serializable("tests")
+class Block(keras.layers.Layer):
+    """A convolution and its normalization in one layer, as people write them."""
+
+    def __init__(self, filters, **options):
+        super().__init__(**options)
+        self.filters = filters
+        self.conv = kinds.Conv2D(filters, 3, padding="same")
+        self.norm = kinds.BatchNormalization()
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+        self.norm.build((*input_shape[:-1], self.filters))
+
+    def call(self, inputs, training=None):
+        return keras.ops.relu(self.norm(self.conv(inputs), training=training))
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
+
+class TestClassifier:
+    def test_within_a_network_behind_preprocessing(self):
+        """Its shares of other classes are no features."""
+        whole = keras.applications.MobileNetV2((SIDE, SIDE, 3), 0.35, classes=7, weights=None)
+        found = bodies.find(sequential(whole), (SIDE, SIDE, 3))
+        assert found.head == "predictions" and found.model.output_shape == (None, 1280)
+        features = keras.Model(whole.input, whole.layers[-2].output).predict(X / 255, verbose=0)
+        np.testing.assert_allclose(found.model.predict(X, verbose=0), features, rtol=1e-4, atol=1e-5)
+
+    def test_a_convolution_on_a_map_under_a_softmax(self):
+        """As SqueezeNet and network in network have it."""
+        model = sequential(
+            kinds.Conv2D(6, 3, strides=8, name="features"),
+            kinds.Conv2D(5, 1, activation="relu"),
+            kinds.GlobalAveragePooling2D(),
+            kinds.Softmax(),
+        )
+        found = bodies.find(model, (SIDE, SIDE, 3))
+        assert found.head == model.layers[2].name and found.model.output_shape == (None, 6)
+
+    def test_a_dense_layer_that_is_cut_off_at_0_is_none(self):
+        layers = [kinds.Conv2D(6, 3), kinds.GlobalAveragePooling2D(), kinds.Dense(12, activation="relu")]
+        model = sequential(*layers)
+        assert agree(model, model.outputs[0]).head is None
+        split = sequential(*layers[:2], kinds.Dense(12), kinds.ReLU())
+        found = agree(split, split.outputs[0])
+        assert found.head is None and "its 12 outputs are the features" in found.said[0]
+        assert bodies.find(sequential(*layers, kinds.Dense(3)), (SIDE, SIDE, 3)).model.output_shape == (None, 12)
+
+    def test_shares_that_nothing_known_makes(self):
+        model = sequential(kinds.Conv2D(6, 3), kinds.GlobalAveragePooling2D(), kinds.UnitNormalization())
+        unknown = keras.Model(model.inputs[0], kinds.Softmax()(model.outputs[0]))
+        with pytest.raises(ValueError, match="ends in shares of classes, and the layer that makes them is none"):
+            bodies.find(unknown, (SIDE, SIDE, 3))
+
+    def test_models_without_inputs(self):
+        unbuilt = keras.Sequential([kinds.Rescaling(1 / 255), kinds.GlobalAveragePooling2D(), kinds.Dense(3)])
+
+        class Own(keras.Model):
+            inputs = None
+
+        for model, message in ((unbuilt, "does not know its images yet"), (Own(), "pass its functional body")):
+            with pytest.raises(ValueError, match=message):
+                bodies.input_shape(model)
+
+
+class TestPreprocessing:
+    def model(self):
+        normalization = kinds.Normalization()
+        normalization.adapt(X)
+        inputs = keras.Input((SIDE, SIDE, 3))
+        x = kinds.GlobalAveragePooling2D(name="mean")(kinds.Conv2D(6, 3, name="conv")(normalization(inputs)))
+        return keras.Model(inputs, kinds.Dense(3)(x))
+
+    def test_adapted_statistics_count(self):
+        """`set_weights` leaves a copy with the mean 0 and the variance 1: EfficientNet would see other images."""
+        model = self.model()
+        agree(model, model.get_layer("mean").output)
+
+    def test_new_weights_are_behind_the_same_statistics(self):
+        model = self.model()
+        found = bodies.find(model, (SIDE, SIDE, 3), pretrained=False).model
+        old, new = (keras.Model(net.input, net.get_layer("conv").input).predict(X, verbose=0) for net in (model, found))
+        np.testing.assert_array_equal(old, new)
+        assert np.abs(old).max() < 3 and np.any(found.get_layer("conv").kernel != model.get_layer("conv").kernel)
+
+    def test_averages_of_weights_have_them_too(self):
+        model = self.model()
+        made = snapshots.average_weights([model, model], (X, np.zeros(4, "int32")))
+        np.testing.assert_allclose(made.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-5)
+
+
+class TestBlocks:
+    def body(self):
+        model = sequential(Block(4), Block(6), Block(8), kinds.GlobalAveragePooling2D(), kinds.Dense(5))
+        return bodies.find(model, (SIDE, SIDE, 3))
+
+    def test_normalization_within_a_layer_stays(self):
+        body = self.body()
+        net = policies.with_head(body, ["a", "b"])
+        policies.prepare(net, body, "deep", 1e-3)
+        assert policies.frozen_normalization(net) == 3 and len(net.trainable_variables) == 8
+        blocks = [layer for layer in body.layers() if isinstance(layer, Block)]
+        before = [weight.copy() for weight in blocks[0].norm.get_weights()]
+        both = [keras.ops.convert_to_numpy(net(X, training=training)) for training in (True, False)]
+        np.testing.assert_array_equal(*both)  # the new head is zero: only statistics could differ
+        assert all(np.array_equal(a, b) for a, b in zip(before, blocks[0].norm.get_weights(), strict=True))
+        policies.prepare(net, body, "scratch", 1e-3)
+        assert policies.frozen_normalization(net) == 0 and all(block.norm.momentum <= 0.9 for block in blocks)
+
+    def test_each_third_has_one(self):
+        body = self.body()
+        parts = [[layer for layer in part if isinstance(layer, Block)] for part in policies.thirds(body)]
+        assert [len(part) for part in parts] == [1, 1, 1]
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_of_few_convolutions_the_last_is_late(self, count):
+        convs = [kinds.Conv2D(4, 3) for _ in range(count)]
+        body = bodies.find(sequential(*convs, kinds.GlobalAveragePooling2D(), kinds.Dense(5)), (SIDE, SIDE, 3))
+        found = [sum(isinstance(layer, kinds.Conv2D) for layer in part) for part in policies.thirds(body)]
+        assert found == [0, count - 1, 1]
