@@ -117,6 +117,26 @@ def test_verify_believes_neither_file_nor_card(card, package, capsys):
     assert main(["verify", "other"]) == 2
 
 
+@pytest.mark.parametrize("changed", ["accuracy", "interval", "loss", "parameters", "text"])
+def test_verify_sees_what_was_changed_in_a_card(card, package, changed):
+    before = (package / "mobilenet_v1-digits.md").read_text()
+    test = card["test"]
+    if changed == "accuracy":  # and not its interval, within which the measured one still lies
+        test["accuracy"] = (test["accuracy"] + test["high"]) / 2
+    elif changed == "interval":  # that holds whatever is measured
+        test["low"], test["high"] = 0.0, 1.0
+    elif changed == "loss":
+        test["loss"] *= 0.9
+    elif changed == "parameters":
+        card["parameters"] += 1
+    pretrained_card.write(card)
+    if changed == "text":
+        (package / "mobilenet_v1-digits.md").write_text(before.replace("Seeds: 3", "Seeds: 4"))
+    shipped.cards.cache_clear()
+    verified = training.verify("mobilenet_v1:digits")
+    assert not verified.ok and len(verified.faults) == 1 and "DOES NOT HOLD; " in str(verified)
+
+
 def test_other_data_than_the_cards_are_refused(card, digits, tmp_path):
     images, labels = digits.arrays("test")
     np.savez(tmp_path / "other.npz", x=images, y=labels)

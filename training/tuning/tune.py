@@ -177,6 +177,7 @@ def _data(source: Any, given: Any, config: FineTuning) -> data.Data:
     """The images, at a size that suits the model."""
     if isinstance(given, data.Data):
         return given
+    channels: int | None
     if isinstance(source, str | os.PathLike):
         size: Any = config.image_size or suggest_size(str(source), given)
         channels = bodies.documented_shape(str(source))[2]
