@@ -1,6 +1,7 @@
 """The commands that use a trained model: `convcraft evaluate | predict | export`."""
 
 import argparse
+import glob
 import os
 import pathlib
 import sys
@@ -25,7 +26,11 @@ def evaluate_command(options: argparse.Namespace) -> None:
         raise ValueError(f"{source.said} does not say what it was trained on: add --data NAME, FOLDER, .csv or .npz.")
     else:
         wanted = ("train", "val", "test") if options.all else ("val", "test")
-        splits = evaluate.on_data(sources.load(source), options.data, wanted, options.image_size)
+        splits = evaluate.on_data(sources.load(source), options.data, wanted, options.image_size, _aside)
+        if options.all:
+            splits["all"] = _together(list(splits.values()))
+        else:
+            _aside("Its training images are not measured; --all measures them, too.")
     for split, numbers in splits.items():
         print(f"{split:<5} {_measures(numbers)}")
 
@@ -109,6 +114,18 @@ def export_command(options: argparse.Namespace) -> None:
         print(f"{beside}: the names of its {len(names)} outputs.")
 
 
+def _aside(line: str) -> None:
+    """What is no result does not stand among them."""
+    print(line, file=sys.stderr)
+
+
+def _together(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the images of several splits."""
+    count = sum(part["n"] for part in parts)
+    means = {name: sum(part[name] * part["n"] for part in parts) / count for name in ("accuracy", "loss")}
+    return {**means, "n": count}
+
+
 def _measures(numbers: dict[str, Any]) -> str:
     """What was measured, in one line; with its standard deviation where several seeds were."""
     parts = []
@@ -124,6 +141,8 @@ def picture_files(names: list[str]) -> list[pathlib.Path]:
     """The files that PICTURE and FOLDER stand for: folders are walked, in order, without what is hidden.
 
     Of a folder those files count whose suffix is a picture's; a file that is named is taken whatever it is called.
+
+    What is no file and has a wildcard is a pattern, as Windows leaves it: `*.jpg`, `trip/**/*.png`.
 
     Raises:
         FileNotFoundError: for what is not there, and a folder without pictures.
@@ -148,6 +167,8 @@ def picture_files(names: list[str]) -> list[pathlib.Path]:
             files += found
         elif path.is_file():
             files.append(path)
+        elif glob.has_magic(name) and (matching := sorted(glob.glob(name, recursive=True))):
+            files += picture_files([each for each in matching if "**" not in name or os.path.isfile(each)])
         else:
             raise FileNotFoundError(f"There is no picture or folder {name!r}.")
     return files

@@ -68,6 +68,25 @@ def test_folders_are_walked(photos):
     assert names == ["b.png", "e.gif", "z.bmp", "a/c.JPG", "a/cut.png", "a/deep/d.webp", "a/notes.txt"]
 
 
+def test_patterns_that_no_shell_has_expanded(photos):
+    found = [use_commands.picture_files([str(photos / pattern)]) for pattern in ("*.gif", "**/*.png", "a*")]
+    names = [[path.relative_to(photos).as_posix() for path in paths] for paths in found]
+    assert names == [["e.gif"], ["a/cut.png", "b.png"], ["a/c.JPG", "a/cut.png", "a/deep/d.webp"]]
+    with pytest.raises(FileNotFoundError, match="no picture or folder"):
+        use_commands.picture_files([str(photos / "*.xyz")])
+
+
+def test_evaluate_tells_what_it_leaves_out(photos, tmp_path, capsys):
+    for name in ("b", "a"):
+        for number in range(5):
+            save(tmp_path / "labelled" / name / f"{number}.png", draw((8, 8, 3), high=255, seed=number))
+    (tmp_path / "labelled" / "a" / "cut.png").write_bytes((photos / "a" / "cut.png").read_bytes())
+    linear(2, "softmax").save(tmp_path / "m.keras")
+    assert cli.main(["evaluate", str(tmp_path / "m.keras"), "--data", str(tmp_path / "labelled")]) == 0
+    said = capsys.readouterr()
+    assert "a/cut.png: " in said.err and "--all measures them, too" in said.err and "train" not in said.out
+
+
 # what outputs mean
 
 
@@ -340,6 +359,11 @@ def test_evaluate_any_model(tmp_path, capsys):
     assert cli.main(["evaluate", str(tmp_path / "m.keras"), "--data", "digits", "--all"]) == 0
     said = capsys.readouterr().out
     assert "train accuracy" in said and f"test  accuracy {found['accuracy']:.4f}" in said
+    everything = [
+        evaluate.on_data(model, "digits", ("train", "val", "test"))[name] for name in ("train", "val", "test")
+    ]
+    right = sum(round(part["accuracy"] * part["n"]) for part in everything)
+    assert f"all   accuracy {right / 1797:.4f}" in said and said.endswith("n 1797\n")
     logits = linear(10, None, (None, None, 1))
     logits.compile(loss="sparse_categorical_crossentropy")
     again = evaluate.on_data(logits, "digits", size=8)["test"]

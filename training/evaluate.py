@@ -7,7 +7,7 @@ import hashlib
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +66,11 @@ def score_source(
 
 
 def on_data(
-    model: "keras.Model", name: Any, splits: Sequence[str] = ("val", "test"), size: int = 0
+    model: "keras.Model",
+    name: Any,
+    splits: Sequence[str] = ("val", "test"),
+    size: int = 0,
+    say: Callable[[str], object] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Measures any classifier on data that it was not necessarily trained on.
 
@@ -75,6 +79,7 @@ def on_data(
         name: what `data.load` takes.
         splits: which of them to measure; those that there are.
         size: of the images, for a model that takes any; 0: the data's own.
+        say: called with each line there is to say of the data: what was held out, files that cannot be read.
 
     Returns:
         A dictionary, split to metrics.
@@ -95,6 +100,8 @@ def on_data(
         raise ValueError(f"Expected no size of images: {model.name} takes {height}x{width} only.")
     own = None if None in (height, width) else (height, width)
     data = load(name, size=size or own, channels=channels if channels in (1, 3) else None)
+    for line in data.report.remarks() if say else ():
+        say(line)
     net = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # the same layers
     net.compile()
     requirements.fits(net, data)

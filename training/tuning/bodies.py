@@ -106,8 +106,9 @@ def find(
         found = _copy(found, pretrained)
     found = zoo.without_auxiliary(found)
     features, head = _before_classifier(found)
+    features = _without_dropout(features)
     if len(features.shape) == 4:
-        features = keras.layers.GlobalAveragePooling2D(name=_free("pool", found))(features)
+        features = keras.layers.GlobalAveragePooling2D(name=free("pool", found))(features)
     elif len(features.shape) != 2:
         raise ValueError(f"Expected features of {found.name} to be maps or vectors; received {features.shape}.")
     body = Model(found.inputs[0], features, name=found.name)
@@ -166,7 +167,7 @@ def _copy(model: keras.Model, pretrained: bool) -> keras.Model:
     """A model of layers of its own, with the same weights, or with new ones behind the same preprocessing."""
     copy = keras.models.clone_model(model)
     if not pretrained:
-        kept, taken = ([x for x in net._flatten_layers() if isinstance(x, PREPROCESSING)] for net in (model, copy))
+        kept, taken = ([x for x in net._flatten_layers() if _preprocesses(x)] for net in (model, copy))
         for old, new in zip(kept, taken, strict=True):
             new.set_weights(old.get_weights())
     give_weights(copy, (model if pretrained else copy).get_weights())
@@ -240,6 +241,12 @@ def _before_classifier(model: keras.Model) -> tuple[Any, str | None]:
     return model.outputs[0], None
 
 
+def _without_dropout(features: Any) -> Any:
+    """Without the dropout of an earlier fine-tuning, for there will be another."""
+    layer, node, _ = features._keras_history
+    return layer._inbound_nodes[node].input_tensors[0] if layer.name == "fine_tuned_dropout" else features
+
+
 def activation(layer: Any) -> str:
     """The name of a layer's activation, "linear" where it has none."""
     kind = getattr(getattr(layer, "activation", None), "__name__", None)
@@ -250,9 +257,9 @@ def activation(layer: Any) -> str:
 def _raw(body: Model, image_shape: tuple[int, ...], wanted: str | None) -> tuple[Model, str]:
     """A body that takes raw images, with what was done for it."""
     for layer in _leaves(body):
-        if weighs(layer):
+        if weighs(layer) and not _preprocesses(layer):
             break
-        if isinstance(layer, PREPROCESSING):
+        if _preprocesses(layer):
             if wanted in (None, "raw"):
                 return body, f"raw 0-255 images, which its layer {layer.name!r} preprocesses"
             raise ValueError(f"{body.name} preprocesses images itself, in {layer.name!r}: leave preprocessing out.")
@@ -268,6 +275,11 @@ def _raw(body: Model, image_shape: tuple[int, ...], wanted: str | None) -> tuple
     if mode == "raw":
         return body, "raw 0-255 images, as you say"
     return _behind(body, lambda images: _changed(images, mode)), f"raw 0-255 images; {mode!r} preprocessing added"
+
+
+def _preprocesses(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is Keras's or ours for it, or the convolution that `_changed` has put there."""
+    return isinstance(layer, PREPROCESSING) or layer.name == "preprocess"
 
 
 def _behind(body: keras.Model, change: Any) -> Model:
@@ -333,7 +345,7 @@ def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
-def _free(name: str, model: keras.Model) -> str:
+def free(name: str, model: keras.Model) -> str:
     """A name that no layer of the model has."""
     taken = {layer.name for layer in model.layers}
     return next(each for each in (name, *(f"{name}_{n}" for n in range(2, 99))) if each not in taken)

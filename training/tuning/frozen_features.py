@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import distribute
 from ..data import Data, Feed
-from .bodies import TILES, Body
+from .bodies import TILES, Body, free
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)  # C: the smaller, the stronger the regularization
 MARGIN_STRENGTHS = (0.0001, 0.001, 0.01)  # of support vector machines, whose loss is of another scale
@@ -192,18 +192,20 @@ def share_right(right: np.ndarray, labels: np.ndarray, balanced: bool) -> float:
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
-def tiled(tensor: Any, name: str) -> Any:
-    """A map's means over tiles, as a vector."""
+def tiled(body: Body, level: str) -> Any:
+    """The means of a level's map over tiles, as a vector."""
+    tensor = body.levels[level]
     height, width = tensor.shape[1:3]
+    mean, tiles, vector = (free(f"{level}_{what}", body.model) for what in ("mean", "tiles", "vector"))
     if height is None or width is None:
-        return keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"{name}_mean")(tensor)
+        return keras.layers.GlobalAveragePooling2D(dtype="float32", name=mean)(tensor)
     grid = (min(TILES, height), min(TILES, width))
-    x = keras.layers.AdaptiveAveragePooling2D(grid, dtype="float32", name=f"{name}_tiles")(tensor)
-    return keras.layers.Flatten(name=f"{name}_vector")(x)
+    x = keras.layers.AdaptiveAveragePooling2D(grid, dtype="float32", name=tiles)(tensor)
+    return keras.layers.Flatten(name=vector)(x)
 
 
 def _tiles(body: Body) -> dict[str, Any]:
-    return {name: tiled(tensor, name) for name, tensor in body.levels.items()}
+    return {level: tiled(body, level) for level in body.levels}
 
 
 def _arrays(outputs: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -119,7 +119,7 @@ def with_head(body: Body, classes: Sequence[str], linear: Linear | None = None, 
     Returns:
         A `convcraft.Model`: raw 0-255 images in, logits out, the names of the classes in the file.
     """
-    x = tiled(body.levels[level], level) if level else body.model.outputs[0]
+    x = tiled(body, level) if level else body.model.outputs[0]
     x = keras.layers.Dropout(DROPOUT, name="fine_tuned_dropout")(x)
     # float32 under mixed precision, too: the loss needs the logits' digits
     head = keras.layers.Dense(len(classes), kernel_initializer="zeros", dtype="float32", name="fine_tuned_head")

@@ -193,8 +193,8 @@ class Task:
         return [head, *notes]
 
 
-def expected_seconds(model: keras.Model, images: data.Data, steps: int, few: int = 3) -> float:
-    """How long so many steps will take, by a few; the model is left as it was."""
+def expected_seconds(model: keras.Model, images: data.Data, steps: int, few: int = 3) -> float | None:
+    """How long so many steps will take, by a few; None where there are too few. The model is left as it was."""
     times: list[float] = []
 
     class Clock(keras.callbacks.Callback):
@@ -206,11 +206,11 @@ def expected_seconds(model: keras.Model, images: data.Data, steps: int, few: int
         model.fit(
             feed.dataset(),
             steps_per_epoch=min(few + 1, feed.steps),
-            epochs=1,
+            epochs=min(-(-(few + 1) // feed.steps), max(1, steps // feed.steps)),
             verbose=0,
             shuffle=False,
             callbacks=[Clock()],
         )
     model.history = None
     spans = np.diff(times)
-    return float(np.median(spans)) * steps if len(spans) else 0.0
+    return float(np.median(spans)) * steps if len(spans) else None

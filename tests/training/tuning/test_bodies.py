@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from harness import draw
 
+from convcraft import training
 from convcraft.training.ensembles import snapshots
-from convcraft.training.tuning import bodies, policies
+from convcraft.training.tuning import bodies, frozen_features, policies
 
 SIDE = 32
 X = draw((4, SIDE, SIDE, 3), low=0, high=255)
@@ -116,6 +117,34 @@ class TestPreprocessing:
         model = self.model()
         made = snapshots.average_weights([model, model], (X, np.zeros(4, "int32")))
         np.testing.assert_allclose(made.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-5)
+
+
+class TestAgain:
+    """What was fine-tuned once can be fine-tuned again, as `convcraft fine-tune RUN FOLDER` says."""
+
+    @pytest.mark.parametrize("policy", ["linear", "svm"])
+    def test_a_result_is_a_beginning(self, policy):
+        labels = np.arange(12) % 2
+        images = np.clip(draw((12, SIDE, SIDE, 3), low=0, high=200) + 50 * labels[:, None, None, None], 0, 255)
+        layers = [kinds.Conv2D(4, 3, strides=2), kinds.Conv2D(6, 3, strides=2), kinds.Conv2D(8, 3, strides=2)]
+        model = sequential(*layers, kinds.GlobalAveragePooling2D(), kinds.Dense(5))
+        for _ in range(3):
+            tuned = training.fine_tune(model, (images, labels), policy=policy, verbose=False)
+            model = tuned.model
+        assert sum(isinstance(layer, kinds.Dropout) for layer in model.layers) == 1
+        body = bodies.find(model, (SIDE, SIDE, 3))
+        tiles = [frozen_features.tiled(body, level) for level in body.levels]
+        assert keras.Model(body.model.inputs[0], [body.model.outputs[0], *tiles]), "names are free"
+
+    def test_its_preprocessing_is_not_added_twice(self):
+        model = keras.applications.VGG16(include_top=False, weights=None, input_shape=(SIDE, SIDE, 3))
+        for pretrained in (True, False):
+            once = bodies.find(model, (SIDE, SIDE, 3), pretrained=pretrained)
+            assert once.said[-1] == "raw 0-255 images; 'caffe' preprocessing added"
+            twice = bodies.find(once.model, (SIDE, SIDE, 3), pretrained=pretrained)
+            assert "its layer 'preprocess' preprocesses" in twice.said[-1]
+            before, after = (body.model.get_layer("preprocess").get_weights() for body in (once, twice))
+            assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
 
 
 class TestBlocks:
