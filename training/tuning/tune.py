@@ -3,16 +3,19 @@
 import json
 import os
 import pathlib
+import random
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from convcraft.layers import Model
 
 from .. import balancing, data, distribute, evaluate, requirements, rundir
 from ..callbacks import History
+from ..restoring import same_draws
 from ..runs import Run, save_model
 from . import bodies
 from .choosing import Choice, choose
@@ -88,6 +91,16 @@ def fine_tune(
         ((None, 2), 'linear')
     """
     config = options_of(model_or_name, policy, config, options)
+    if run:  # which has seeded everything
+        return _fine_tune(model_or_name, data, config, run, verbose)
+    with same_draws():
+        random.seed(config.seed)  # of new layers' weights, of dropout
+        np.random.seed(config.seed)
+        return _fine_tune(model_or_name, data, config, None, verbose)
+
+
+def _fine_tune(model_or_name: Any, data: Any, config: FineTuning, run: Run | None, verbose: bool) -> FineTuned:
+    """As `fine_tune`, by options that are checked."""
     images = _data(model_or_name, data, config)
     if config.policy == "auto" and images.streams:
         raise ValueError("Expected a policy other than 'auto' with tf.data, of which no images can be held out.")
