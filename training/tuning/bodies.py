@@ -3,23 +3,23 @@
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import keras
-import numpy as np
 
 from convcraft import catalog, zoo
-from convcraft.layers import ClassNames, Model, Squeeze, Standardize, Whitening
+from convcraft.layers import ClassNames, Model
 from convcraft.sources import Source
 from convcraft.sources import find as find_source
 from convcraft.zoo import shipped
-from convcraft.zoo.graphs import give_weights, is_model, nodes, weighs
+from convcraft.zoo.graphs import give_weights, is_model, nodes
 from convcraft.zoo.transfer import classifies
 
 from .. import rundir
+from .preprocessing import INPUTS, behind, leaves, preprocesses, raw
 
 # layers that may follow a classifier without being one
 BEHIND = (
@@ -34,15 +34,6 @@ BEHIND = (
     ClassNames,
 )
 SHARES = ("softmax", "sigmoid", "log_softmax")
-PREPROCESSING = (keras.layers.Rescaling, keras.layers.Normalization, Standardize, Squeeze, Whitening)
-# of keras.applications, whose models expect images that `preprocess_input` has changed
-MODES = {
-    "caffe": r"^(vgg1[69]|resnet(50|101|152))$",
-    "tf": r"^(xception|inception_v3|inception_resnet_v2|mobilenet_[\d.]+_\d+|mobilenet_[\d.]+_None|mobilenetv2_.*"
-    r"|resnet(50|101|152)v2|nasnet.*|NASNet)$",
-    "torch": r"^densenet(121|169|201)$",
-}
-INPUTS = ("raw", "0-1", "tf", "torch", "caffe")
 TILES = 3  # a side; where in the image something is matters more to early features than to late ones
 SMALLEST = 64
 
@@ -67,7 +58,7 @@ class Body:
 
     def layers(self) -> list[keras.layers.Layer]:
         """All layers, those within nested models too, in the order of the signal."""
-        return list(_leaves(self.model))
+        return list(leaves(self.model))
 
 
 def find(
@@ -114,7 +105,7 @@ def find(
     body = Model(found.inputs[0], features, name=found.name)
     none = f"it has no classifier to replace: its {features.shape[-1]} outputs are the features"
     said += [f"its classifier {head!r} and what follows it" if head else none]
-    body, change = _raw(body, tuple(image_shape), preprocessing)
+    body, change = raw(body, preprocessing)
     return Body(body, found.name, head, _levels(body), (*said, change))
 
 
@@ -167,7 +158,7 @@ def _copy(model: keras.Model, pretrained: bool) -> keras.Model:
     """A model of layers of its own, with the same weights, or with new ones behind the same preprocessing."""
     copy = keras.models.clone_model(model)
     if not pretrained:
-        kept, taken = ([x for x in net._flatten_layers() if _preprocesses(x)] for net in (model, copy))
+        kept, taken = ([x for x in net._flatten_layers() if preprocesses(x)] for net in (model, copy))
         for old, new in zip(kept, taken, strict=True):
             new.set_weights(old.get_weights())
     give_weights(copy, (model if pretrained else copy).get_weights())
@@ -254,77 +245,6 @@ def activation(layer: Any) -> str:
     return kind or {"ReLU": "relu", "Softmax": "softmax", "Sigmoid": "sigmoid"}.get(type(layer).__name__, "linear")
 
 
-def _raw(body: Model, image_shape: tuple[int, ...], wanted: str | None) -> tuple[Model, str]:
-    """A body that takes raw images, with what was done for it."""
-    for layer in _leaves(body):
-        if weighs(layer) and not _preprocesses(layer):
-            break
-        if _preprocesses(layer):
-            if wanted in (None, "raw"):
-                return body, f"raw 0-255 images, which its layer {layer.name!r} preprocesses"
-            raise ValueError(f"{body.name} preprocesses images itself, in {layer.name!r}: leave preprocessing out.")
-    mode = wanted or next((mode for mode, pattern in MODES.items() if re.match(pattern, body.name)), None)
-    if mode is None:
-        if _normalizes_first(body):
-            return body, "raw 0-255 images, which its first normalization scales"
-        raise ValueError(
-            f"{body.name} has no layer that preprocesses images, and is not one of keras.applications: expected "
-            f"preprocessing to be one of {', '.join(INPUTS)}, as it was trained (raw: on 0-255, or it computes what it "
-            "needs itself). A wrong guess would cost accuracy without a word."
-        )
-    if mode == "raw":
-        return body, "raw 0-255 images, as you say"
-    return _behind(body, lambda images: _changed(images, mode)), f"raw 0-255 images; {mode!r} preprocessing added"
-
-
-def _preprocesses(layer: keras.layers.Layer) -> bool:
-    """Whether a layer is Keras's or ours for it, or the convolution that `_changed` has put there."""
-    return isinstance(layer, PREPROCESSING) or layer.name == "preprocess"
-
-
-def _behind(body: keras.Model, change: Any) -> Model:
-    """The same layers behind `change`, a function of the images."""
-    changed: dict[int, Any] = {}
-
-    def call(layer, *args, **kwargs):
-        x = args[0]
-        if isinstance(getattr(getattr(x, "_keras_history", None), "operation", None), keras.layers.InputLayer):
-            if id(x) not in changed:
-                changed[id(x)] = change(x)
-            args = (changed[id(x)], *args[1:])
-        return layer(*args, **kwargs)
-
-    made = keras.models.clone_model(body, clone_function=lambda layer: layer, call_function=call)
-    return Model(made.inputs[0], made.outputs[0], name=body.name)
-
-
-def _changed(images: Any, mode: str) -> Any:
-    kind = keras.layers.Rescaling
-    if mode == "0-1":
-        return kind(1 / 255, name="preprocess")(images)
-    if mode == "tf":
-        return kind(1 / 127.5, -1.0, name="preprocess")(images)
-    if mode == "torch":
-        scale: Any = [1 / (255 * std) for std in (0.229, 0.224, 0.225)]
-        offset: Any = [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]
-        return kind(scale, offset, name="preprocess")(images)
-    # blue, green, red less their means: a frozen 1x1 convolution, for no layer of Keras swaps channels
-    swap = keras.layers.Conv2D(3, 1, trainable=False, name="preprocess")
-    x = swap(images)
-    swap.set_weights([np.eye(3, dtype="float32")[::-1][None, None], -np.array([103.939, 116.779, 123.68], "float32")])
-    return x
-
-
-def _normalizes_first(body: keras.Model) -> bool:
-    """Whether batch normalization comes before any weights: it makes up for the images' scale."""
-    for layer in _leaves(body):
-        if weighs(layer):
-            return False
-        if isinstance(layer, keras.layers.BatchNormalization):
-            return True
-    return False
-
-
 def _levels(body: Model) -> dict[str, Any]:
     """The map of features of each resolution, finest first, as far as the graph shows them."""
     inner = next((layer for layer in reversed(body.layers) if is_model(layer)), None)
@@ -335,14 +255,6 @@ def _levels(body: Model) -> dict[str, Any]:
     except (ValueError, KeyError, AttributeError, IndexError):  # a graph that the zoo's tools do not know
         return {}
     return {level.layer: body.get_layer(level.layer).output for level in found if level.level}
-
-
-def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    for layer in model.layers:
-        if is_model(layer):
-            yield from _leaves(layer)
-        elif not isinstance(layer, keras.layers.InputLayer):
-            yield layer
 
 
 def free(name: str, model: keras.Model) -> str:
@@ -361,5 +273,5 @@ def _of_keras_hub(model: Any) -> tuple[Any, list[str]]:
     if scale is None and offset is None:
         return backbone, [f"the backbone of {model.name}"]
     scale, offset = (1.0 if scale is None else scale), (0.0 if offset is None else offset)
-    made = _behind(backbone, lambda images: keras.layers.Rescaling(scale, offset, name="preprocess")(images))
+    made = behind(backbone, lambda images: keras.layers.Rescaling(scale, offset, name="preprocess")(images))
     return made, [f"the backbone of {model.name}, with its preprocessing"]

@@ -14,6 +14,7 @@ from convcraft.layers import RandomAffine
 from .. import balancing, common, data, presets
 from . import bodies
 from .policies import POLICIES
+from .preprocessing import INPUTS
 
 AUGMENT = ("geometric", "light", "standard", "heavy", "modern", "none")
 LOSSES = ("crossentropy", "bootstrapped", "bootstrapped_hard")
@@ -136,7 +137,7 @@ def check_options(config: FineTuning) -> None:
         ValueError: naming the option, what came and what is allowed.
     """
     choices = {"policy": POLICIES, "augment": AUGMENT, "loss": LOSSES, "balance": balancing.KINDS}
-    choices["preprocessing"] = ("", *bodies.INPUTS)
+    choices["preprocessing"] = ("", *INPUTS)
     for name, allowed in choices.items():
         if getattr(config, name) not in allowed:
             known = ", ".join(filter(None, allowed))
