@@ -100,8 +100,9 @@ def on_data(
         raise ValueError(f"Expected no size of images: {model.name} takes {height}x{width} only.")
     own = None if None in (height, width) else (height, width)
     data = load(name, size=size or own, channels=channels if channels in (1, 3) else None)
-    for line in data.report.remarks() if say else ():
-        say(line)
+    if say:
+        for line in data.report.remarks():
+            say(line)
     net = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # the same layers
     net.compile()
     requirements.fits(net, data)
