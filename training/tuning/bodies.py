@@ -14,6 +14,7 @@ from convcraft import catalog, zoo
 from convcraft.layers import ClassNames, Model
 from convcraft.sources import Source
 from convcraft.sources import find as find_source
+from convcraft.sources import load as load_source
 from convcraft.zoo import shipped
 from convcraft.zoo.graphs import give_weights, is_model, nodes
 from convcraft.zoo.transfer import classifies
@@ -136,7 +137,7 @@ def load(source: str | os.PathLike[str], image_shape: tuple[int, ...], pretraine
     named = _named(source)
     name, weights = named.model, named.weights
     if named.file:
-        model = zoo.load_model(named.file)
+        model = load_source(named)
         return model if pretrained else _copy(model, False)
     if not pretrained:
         knobs = zoo.info(name).knobs
@@ -169,7 +170,7 @@ def _copy(model: keras.Model, pretrained: bool) -> keras.Model:
 def documented_shape(source: str) -> tuple[int | None, int | None, int]:
     """(height, width, channels) that a model is made for, by its text; None where any will do."""
     named = _named(source)
-    return tuple(zoo.load_model(named.file).inputs[0].shape[1:]) if named.file else zoo.info(named.model).input_shape
+    return tuple(load_source(named).input_shape[1:]) if named.file else zoo.info(named.model).input_shape
 
 
 def fixed_size(source: str) -> bool:

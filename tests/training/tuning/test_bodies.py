@@ -92,6 +92,19 @@ class TestClassifier:
             with pytest.raises(ValueError, match=message):
                 bodies.input_shape(model)
 
+    def test_files_that_cannot_be_begun_with(self, tmp_path):
+        with pytest.warns(UserWarning, match="not yet been built"):
+            keras.Sequential([kinds.Rescaling(1 / 255), kinds.Dense(3)]).save(tmp_path / "unbuilt.keras")
+        with pytest.raises(ValueError, match="Expected a model of images.*unbuilt.keras is none"):
+            bodies.documented_shape(str(tmp_path / "unbuilt.keras"))
+
+        class Unknown(Block):
+            pass
+
+        sequential(Unknown(4), kinds.GlobalAveragePooling2D(), kinds.Dense(3)).save(tmp_path / "own.keras")
+        with pytest.raises(ValueError, match="Keras cannot load .*own.keras: TypeError"):
+            bodies.documented_shape(str(tmp_path / "own.keras"))
+
 
 class TestPreprocessing:
     def model(self):
