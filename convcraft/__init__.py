@@ -20,6 +20,9 @@ if not (pathlib.Path(__file__).parent / "layers").is_dir():
     __path__.append(str(pathlib.Path(__file__).resolve().parent.parent))
 
 
+importlib.import_module("convcraft.layers")  # light, too: it waits for Keras, to make our classes known to it
+
+
 def __getattr__(name: str) -> Any:
     if name == "Model":
         return importlib.import_module("convcraft.layers").Model

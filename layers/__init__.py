@@ -54,4 +54,4 @@ EXPORTS = {
 
 __getattr__, __dir__, __all__ = attach(__name__, EXPORTS)
 
-tell_keras_when_it_comes()  # activations and losses by name, wherever Keras takes a string
+tell_keras_when_it_comes()  # names wherever it takes a string, and classes for its load_model

@@ -1,5 +1,6 @@
-"""The activations' names, and how Keras comes to know them; without importing Keras."""
+"""The activations' names, and how Keras comes to know them, and our classes; without importing Keras."""
 
+import importlib
 import importlib.util
 import re
 import sys
@@ -73,6 +74,21 @@ class _Table(dict):
         return self.make(key) if found is None and isinstance(key, str) else found
 
 
+class _Classes(dict):
+    """Keras's table of registered classes, which knows ours, too: importing their modules registers them."""
+
+    def __contains__(self, name):
+        if not super().__contains__(name) and isinstance(name, str) and name.startswith("convcraft>"):
+            register_classes()
+        return super().__contains__(name)
+
+
+def register_classes() -> None:
+    """Makes all our classes known to Keras, as in files: each registers itself when its module is imported."""
+    for module in filter(None, importlib.import_module("convcraft.layers").EXPORTS.values()):
+        importlib.import_module(f"convcraft.layers.{module}")
+
+
 def _activation(name):
     from .activations import for_keras
 
@@ -90,10 +106,11 @@ def _loss(name):
 
 
 def tell_keras() -> bool:
-    """Makes our names known wherever Keras takes a string; returns whether it did.
+    """Makes our names known wherever Keras takes a string, and our classes where it loads a file; returns whether it
+    did.
 
-    Keras 3.15 looks activations and losses up in two tables that it does not publish. Where a later one keeps them
-    elsewhere, a warning says so, and objects go wherever names do.
+    Keras 3.15 looks activations, losses and classes up in tables that it does not publish. Where a later one keeps
+    them elsewhere, a warning says so; objects go wherever names do, and `convcraft.load_model` loads files.
     """
     keras = sys.modules["keras"]
     try:
@@ -101,10 +118,14 @@ def tell_keras() -> bool:
             scope = package.get.__globals__
             if not isinstance(scope["ALL_OBJECTS_DICT"], _Table):
                 scope["ALL_OBJECTS_DICT"] = _Table(scope["ALL_OBJECTS_DICT"], make)
+        scope = keras.saving.get_registered_object.__globals__
+        if not isinstance(scope["GLOBAL_CUSTOM_OBJECTS"], _Classes):
+            scope["GLOBAL_CUSTOM_OBJECTS"] = _Classes(scope["GLOBAL_CUSTOM_OBJECTS"])
     except (AttributeError, KeyError, TypeError, ValueError):
         warnings.warn(
             f"Keras {getattr(keras, '__version__', '')} does not look names up where convcraft adds its own: in place "
-            "of activation='very_leaky' pass convcraft.layers.activation('very_leaky'), and losses as objects.",
+            "of activation='very_leaky' pass convcraft.layers.activation('very_leaky'), and losses as objects; load "
+            "files by convcraft.load_model.",
             stacklevel=2,
         )
         return False

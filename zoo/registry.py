@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from convcraft.layers import ClassNames, Model
+from convcraft.layers.keras_names import register_classes
 
 from . import shipped
 from .costs import Cost, cost
@@ -293,11 +294,11 @@ def class_names(model: keras.Model) -> list[str] | None:
 def load_model(path: str | os.PathLike[str], **options: Any) -> keras.Model:
     """Loads any saved `.keras` model, with convcraft's classes known to Keras; also `convcraft.load_model`.
 
+    Keras's own does as well, once convcraft is imported.
+
     Args:
         path: of the file.
         options: of `keras.saving.load_model`.
     """
-    package = importlib.import_module("convcraft.layers")
-    for name in package.__all__:
-        getattr(package, name)
+    register_classes()
     return keras.saving.load_model(path, **options)

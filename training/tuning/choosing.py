@@ -2,19 +2,16 @@
 
 import dataclasses
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import balancing, distribute
 from ..data import Data, Feed
 from ..restoring import unchanged
+from .choices import Choice, Trial
 from .frozen_features import Features, Linear, compute, held_out, logistic, share_right, support_vectors
 from .policies import prepare, with_head
-
-if TYPE_CHECKING:
-    from .task import Task
+from .task import Task
 
 HELD = 0.25  # of the training images
 MOST = 4000  # images to choose on
@@ -26,53 +23,7 @@ GENTLE = 0.2  # of the rate: what a pretrained network needs for images like tho
 ORDER = ("linear", "svm", "top", "deep", "scratch")
 
 
-@dataclass
-class Choice:
-    """A policy, and what is known from choosing it.
-
-    Attributes:
-        policy: linear, svm, top, deep or scratch.
-        why: in a sentence.
-        measured: what was tried to accuracy on the held-out images.
-        linear: the classifier of frozen features, where it is solved already.
-        level: the layer it is on; "" for the last.
-        seconds_per_view: how long training takes an image; 0 where unknown.
-        rate: of the options' learning rate, a factor.
-    """
-
-    policy: str
-    why: str
-    measured: dict[str, float] = field(default_factory=dict)
-    linear: Linear | None = None
-    level: str = ""
-    seconds_per_view: float = 0.0
-    rate: float = 1.0
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A policy, tried on the held-out images.
-
-    Attributes:
-        policy: one of `ORDER`.
-        score: share that is right, or the mean of the classes' shares.
-        right: of each image, whether it was recognized.
-        rate: of the options' learning rate, a factor.
-        seconds_per_view: how long training took an image; 0 where unknown.
-    """
-
-    policy: str
-    score: float
-    right: np.ndarray
-    rate: float = 1.0
-    seconds_per_view: float = 0.0
-
-    def __str__(self) -> str:
-        """For the plan."""
-        return self.policy if self.rate == 1 else f"{self.policy} at {self.rate:g} of the rate"
-
-
-def choose(task: "Task") -> Choice:
+def choose(task: Task) -> Choice:
     """Measures the policies on held-out training images: scratch only where nothing pretrained does well.
 
     Whether the images are like those of the pretraining is measured as well. Where they are, nothing beats the features
@@ -142,7 +93,7 @@ def _distance(trials: list[Trial], level: str) -> str:
     return "the images are like those of the pretraining: neither retrained nor earlier layers tell them apart better"
 
 
-def _trained(task: "Task", policy: str, rate: float, linear: Linear | None, parted: Data, balanced: bool) -> Trial:
+def _trained(task: Task, policy: str, rate: float, linear: Linear | None, parted: Data, balanced: bool) -> Trial:
     """A short training on the kept images, measured on the held-out ones; weights are put back."""
     config, held, count = task.config, parted.sources["val"], len(parted.sources["train"])
     body = task.scratch() if policy == "scratch" else task.body

@@ -14,7 +14,7 @@ from .. import balancing, data, distribute, lr_finder, optimize, presets
 from ..restoring import unchanged
 from . import bodies
 from .bodies import Body
-from .choosing import Choice
+from .choices import Choice
 from .frozen_features import Features, Linear, compute, logistic, support_vectors
 from .options import FineTuning, augmentation
 from .policies import Plan, frozen_normalization, grouped, prepare, with_head

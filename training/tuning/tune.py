@@ -18,7 +18,8 @@ from ..callbacks import History
 from ..restoring import same_draws
 from ..runs import Run, save_model
 from . import bodies
-from .choosing import Choice, choose
+from .choices import Choice
+from .choosing import choose
 from .options import FineTuning, options_of, suggest_size
 from .policies import Plan
 from .task import Task, expected_seconds

@@ -12,7 +12,7 @@ from harness import draw
 from convcraft import layers, training, zoo
 from convcraft.training import balancing
 from convcraft.training.tuning import bodies, frozen_features, policies
-from convcraft.training.tuning.choosing import Choice
+from convcraft.training.tuning.choices import Choice
 from convcraft.training.tuning.options import FineTuning
 from convcraft.training.tuning.task import Task
 
