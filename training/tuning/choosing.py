@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import balancing, distribute
 from ..data import Data, Feed
+from ..report.statistics import wilson
 from ..restoring import unchanged
 from .choices import Choice, Trial
 from .frozen_features import Features, Linear, compute, held_out, logistic, share_right, support_vectors
@@ -14,6 +15,8 @@ from .policies import prepare, with_head
 from .task import Task
 
 HELD = 0.25  # of the training images
+SOLVED = 0.98  # right on held-out images by frozen features: retraining would take most of the time, and win little
+SURELY = 0.97  # the lower end of that share's 95 % interval
 MOST = 4000  # images to choose on
 SHARE = 3  # a trial trains for a third of the views
 FEW = 8  # images of a class, below which nothing can be held out
@@ -53,7 +56,9 @@ def choose(task: Task) -> Choice:
         other = support_vectors(part, level, balanced=task.balanced, seed=seed)
         trials.append(_solved("svm", other, features, held, level, balanced))
     task.say(f"Choosing a policy on {len(held)} of {len(features.labels)} training images, held out …", flush=True)
-    for policy, rate in (("deep", GENTLE), ("deep", 1.0), *([("top", 1.0)] if count >= MANY else [])):
+    retrained = [] if any(map(_solves, trials)) else [("deep", GENTLE), ("deep", 1.0)]
+    retrained += [("top", 1.0)] if retrained and count >= MANY else []
+    for policy, rate in retrained:
         trials.append(_trained(task, policy, rate, first, parted, balanced))
     if max(trial.score for trial in trials) < 0.75:  # nothing that is pretrained knows these images
         trials.append(_trained(task, "scratch", 1.0, None, parted, balanced))
@@ -78,11 +83,19 @@ def choose(task: Task) -> Choice:
     )
 
 
+def _solves(trial: Trial) -> bool:
+    """Whether so little is left to gain that retraining is not tried, by enough images to say so."""
+    return trial.score >= SOLVED and wilson(float(trial.right.mean()), len(trial.right))[0] >= SURELY
+
+
 def _distance(trials: list[Trial], level: str) -> str:
     """How far the images are from those of the pretraining, by what had to be learned anew, in words."""
     of = {name: [trial for trial in trials if trial.policy == name] for name in ORDER}
     linear = of["linear"][0]
-    trained = max((trial for name in ("top", "deep", "scratch") for trial in of[name]), key=lambda trial: trial.score)
+    tried = [trial for name in ("top", "deep", "scratch") for trial in of[name]]
+    if not tried:
+        return "frozen features solve it, and nothing was retrained"
+    trained = max(tried, key=lambda trial: trial.score)
     shares = f"{100 * trained.right.mean():.1f} to {100 * linear.right.mean():.1f} % right"
     if trained.policy == "scratch" and _better(trained, linear):
         return f"the images are unlike those of the pretraining: new weights do better than frozen ones, {shares}"

@@ -342,6 +342,21 @@ class TestAuto:
         plan = chosen(linear=0.9)
         assert plan.policy == "linear" and "are like those of the pretraining" in plan.why
 
+    @pytest.mark.parametrize("held, right, retrains", [(400, 399, False), (400, 388, True), (40, 40, True)])
+    def test_what_frozen_features_solve_is_not_retrained(self, held, right, retrains, monkeypatch):
+        """All of 40 is too few to say so: Wilson's interval begins at 91 %."""
+        choosing = importlib.import_module("convcraft.training.tuning.choosing")
+        tried = []
+
+        def trial(policy):
+            return choosing.Trial(policy, right / held, np.arange(held) < right)
+
+        monkeypatch.setattr(choosing, "_solved", lambda policy, *rest: trial(policy))
+        monkeypatch.setattr(choosing, "_trained", lambda task, policy, *rest: tried.append(policy) or trial(policy))
+        plan = tune(images=data((12, 12)), policy="auto", epochs=1).plan
+        assert bool(tried) is retrains and ("nothing was retrained" in plan.why) is not retrains
+        assert plan.policy == "linear"
+
     def test_too_few_to_measure(self):
         tuned = tune(images=data((5, 12)), policy="auto")
         assert tuned.policy == "linear" and "only 5 images" in tuned.plan.why
