@@ -53,7 +53,8 @@ def choose(task: Task) -> Choice:
     first = logistic(part, balanced=task.balanced, seed=seed)
     trials = [_solved("linear", first, features, held, "", balanced)]
     if level:
-        other = support_vectors(part, level, balanced=task.balanced, seed=seed)
+        known = machine.strength if machine else None
+        other = support_vectors(part, level, balanced=task.balanced, seed=seed, strength=known)
         trials.append(_solved("svm", other, features, held, level, balanced))
     task.say(f"Choosing a policy on {len(held)} of {len(features.labels)} training images, held out …", flush=True)
     retrained = [] if any(map(_solves, trials)) else [("deep", GENTLE), ("deep", 1.0)]

@@ -14,7 +14,8 @@ from .bodies import TILES, Body, free
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)  # C: the smaller, the stronger the regularization
 MARGIN_STRENGTHS = (0.0001, 0.001, 0.01)  # of support vector machines, whose loss is of another scale
 FOLDS = 4
-SEARCHED = 3000  # images on which strengths are compared; more would take minutes and change nothing
+# strengths are compared on so many images, and fewer of many features: more would take minutes and change nothing
+SEARCHED, VALUES, LEAST = 3000, 1_000_000, 500
 SOFTENINGS = np.geomspace(0.1, 10, 41)
 THREADED = 4_000_000  # numbers in a matrix that several threads may work on
 
@@ -110,15 +111,34 @@ def logistic(features: Features, key: str = "", *, balanced: bool = False, seed:
     return _fitted(features, key, make, STRENGTHS, balanced, seed)
 
 
-def support_vectors(features: Features, key: str = "", *, balanced: bool = False, seed: int = 0) -> Linear:
-    """A linear support vector machine; see `logistic`. Its margins are scaled to serve as logits."""
+def support_vectors(
+    features: Features, key: str = "", *, balanced: bool = False, seed: int = 0, strength: float | None = None
+) -> Linear:
+    """A linear support vector machine; see `logistic`. Its margins are scaled to serve as logits.
+
+    Args:
+        features: see `logistic`, as all but the last.
+        key: see there.
+        balanced: see there.
+        seed: see there.
+        strength: where it is known already.
+    """
     from sklearn.svm import LinearSVC
 
     def make(strength):
         weights = "balanced" if balanced else None
         return LinearSVC(C=strength, class_weight=weights, dual="auto", random_state=seed, max_iter=2000)
 
-    return _fitted(features, key, make, MARGIN_STRENGTHS, balanced, seed)
+    return _fitted(features, key, make, MARGIN_STRENGTHS if strength is None else (strength,), balanced, seed)
+
+
+def searched(features: Features, key: str, seed: int = 0) -> Features:
+    """The images on which strengths are compared: all, or of many some at random, each class in proportion."""
+    limit = min(SEARCHED, max(LEAST, VALUES // features.vectors[key].shape[1]))
+    if len(features.labels) <= limit:
+        return features
+    _, chosen = held_out(features.labels, limit / len(features.labels), seed)
+    return features.subset(chosen)
 
 
 def _fitted(features: Features, key: str, make: Any, strengths: tuple[float, ...], balanced: bool, seed: int) -> Linear:
@@ -127,31 +147,27 @@ def _fitted(features: Features, key: str, make: Any, strengths: tuple[float, ...
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import StratifiedKFold
 
-    labels, classes = features.labels, int(features.labels.max()) + 1
-    folds = min(FOLDS, int(np.bincount(labels).min()))
-    rows = np.arange(len(labels))
-    if len(rows) > SEARCHED:
-        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:SEARCHED])
+    classes, some = int(features.labels.max()) + 1, searched(features, key, seed)
+    labels, rows = some.labels, np.arange(len(some.labels))
+    folds = min(FOLDS, int(np.bincount(labels, minlength=classes).min()))
     best: tuple[Any, ...] | None = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a solution that is nearly there serves as well
         for strength in strengths if folds > 1 else (0.01,):
             logits = np.zeros((len(rows), classes))
-            splits = (
-                StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels[rows]) if folds > 1 else []
-            )
+            splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels) if folds > 1 else []
             for train, held in splits:
-                kernel, bias = _solve(features, key, rows[train], make(strength), classes)
-                logits[held] = features.vectors[key][rows[held]] @ kernel + bias
-            right = logits.argmax(axis=1) == labels[rows]
+                kernel, bias = _solve(some, key, train, make(strength), classes)
+                logits[held] = some.vectors[key][held] @ kernel + bias
+            right = logits.argmax(axis=1) == labels
             # by the loss, of which a few hundred images tell more than of the share that is right
-            softening, loss = _softened(logits, labels[rows])
+            softening, loss = _softened(logits, labels)
             if best is None or loss < best[0]:
                 best = loss, strength, right, softening
         assert best is not None
         _, strength, right, softening = best
-        score = share_right(right, labels[rows], balanced)
-        kernel, bias = _solve(features, key, np.arange(len(labels)), make(strength), classes)
+        score = share_right(right, labels, balanced)
+        kernel, bias = _solve(features, key, np.arange(len(features.labels)), make(strength), classes)
     return Linear(
         (softening * kernel).astype("float32"), (softening * bias).astype("float32"), float(score), right, strength
     )

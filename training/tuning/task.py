@@ -15,7 +15,7 @@ from ..restoring import unchanged
 from . import bodies
 from .bodies import Body
 from .choices import Choice
-from .frozen_features import Features, Linear, compute, logistic, support_vectors
+from .frozen_features import Features, Linear, compute, logistic, searched, support_vectors
 from .options import FineTuning, augmentation
 from .policies import Plan, frozen_normalization, grouped, prepare, with_head
 
@@ -132,8 +132,12 @@ class Task:
         (None, "") for a body of one resolution, which has none.
         """
         earlier = list(self.body.levels)[:-1][-3:]
-        found = {key: support_vectors(features, key, balanced=self.balanced, seed=self.config.seed) for key in earlier}
+        options: dict[str, Any] = {"balanced": self.balanced, "seed": self.config.seed}
+        some = {key: searched(features, key, self.config.seed) for key in earlier}
+        found = {key: support_vectors(some[key], key, **options) for key in earlier}
         level = max(found, key=lambda key: found[key].accuracy, default="")
+        if level and some[level] is not features:
+            return support_vectors(features, level, strength=found[level].strength, **options), level
         return found.get(level), level
 
     def solve(self, policy: str) -> tuple[Linear, str]:

@@ -189,3 +189,24 @@ class TestBlocks:
         body = bodies.find(sequential(*convs, kinds.GlobalAveragePooling2D(), kinds.Dense(5)), (SIDE, SIDE, 3))
         found = [sum(isinstance(layer, kinds.Conv2D) for layer in part) for part in policies.thirds(body)]
         assert found == [0, count - 1, 1]
+
+
+@pytest.mark.parametrize("fit", [frozen_features.logistic, frozen_features.support_vectors])
+def test_strengths_of_many_images_are_compared_on_some(fit, monkeypatch):
+    """The classifier itself is fitted to all: the same as with the strength that was found, and all classes stay."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(300) % 30 == 0).astype("int32") + 2 * (np.arange(300) % 2).astype("int32") * (
+        np.arange(300) % 30 != 0
+    )
+    vectors = rng.normal(size=(300, 20)).astype("float32") + labels[:, None]
+    features = frozen_features.Features({"": vectors}, {}, labels)
+    monkeypatch.setattr(frozen_features, "LEAST", 60)
+    monkeypatch.setattr(frozen_features, "VALUES", 1200)
+    some = frozen_features.searched(features, "")
+    assert 57 <= len(some.labels) <= 63 and set(some.labels) == set(labels)
+    found = fit(features)
+    assert len(found.right) == len(some.labels) and found.right.mean() > 0.8
+    assert ((vectors @ found.kernel + found.bias).argmax(axis=1) == labels).mean() > 0.9
+    if fit is frozen_features.support_vectors:
+        again = fit(features, strength=found.strength)
+        np.testing.assert_allclose(again.kernel, found.kernel, rtol=1e-4)
