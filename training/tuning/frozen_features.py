@@ -14,8 +14,11 @@ from .bodies import TILES, Body, free
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)  # C: the smaller, the stronger the regularization
 MARGIN_STRENGTHS = (0.0001, 0.001, 0.01)  # of support vector machines, whose loss is of another scale
 FOLDS = 4
-# strengths are compared on so many images, and fewer of many features: more would take minutes and change nothing
-SEARCHED, VALUES, LEAST = 3000, 1_000_000, 500
+SEARCHED = 3000  # images on which strengths are compared; more would take minutes and change nothing
+VALUES, LEAST = (
+    1_000_000,
+    500,
+)  # of the tiles of earlier layers, which are several times as many numbers: so many, images
 SOFTENINGS = np.geomspace(0.1, 10, 41)
 THREADED = 4_000_000  # numbers in a matrix that several threads may work on
 
@@ -134,7 +137,7 @@ def support_vectors(
 
 def searched(features: Features, key: str, seed: int = 0) -> Features:
     """The images on which strengths are compared: all, or of many some at random, each class in proportion."""
-    limit = min(SEARCHED, max(LEAST, VALUES // features.vectors[key].shape[1]))
+    limit = min(SEARCHED, max(LEAST, VALUES // features.vectors[key].shape[1])) if key else SEARCHED
     if len(features.labels) <= limit:
         return features
     _, chosen = held_out(features.labels, limit / len(features.labels), seed)

@@ -199,14 +199,15 @@ def test_strengths_of_many_images_are_compared_on_some(fit, monkeypatch):
         np.arange(300) % 30 != 0
     )
     vectors = rng.normal(size=(300, 20)).astype("float32") + labels[:, None]
-    features = frozen_features.Features({"": vectors}, {}, labels)
+    features = frozen_features.Features({"": vectors, "early": vectors}, {}, labels)
     monkeypatch.setattr(frozen_features, "LEAST", 60)
     monkeypatch.setattr(frozen_features, "VALUES", 1200)
-    some = frozen_features.searched(features, "")
+    assert frozen_features.searched(features, "") is features
+    some = frozen_features.searched(features, "early")
     assert 57 <= len(some.labels) <= 63 and set(some.labels) == set(labels)
-    found = fit(features)
+    found = fit(features, "early")
     assert len(found.right) == len(some.labels) and found.right.mean() > 0.8
     assert ((vectors @ found.kernel + found.bias).argmax(axis=1) == labels).mean() > 0.9
     if fit is frozen_features.support_vectors:
-        again = fit(features, strength=found.strength)
+        again = fit(features, "early", strength=found.strength)
         np.testing.assert_allclose(again.kernel, found.kernel, rtol=1e-4)
