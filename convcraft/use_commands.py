@@ -26,7 +26,10 @@ def evaluate_command(options: argparse.Namespace) -> None:
         raise ValueError(f"{source.said} does not say what it was trained on: add --data NAME, FOLDER, .csv or .npz.")
     else:
         wanted = ("train", "val", "test") if options.all else ("val", "test")
-        splits = evaluate.on_data(sources.load(source), options.data, wanted, options.image_size, _aside)
+        notes: list[str] = []  # told where there are numbers beside them; an error stands alone
+        splits = evaluate.on_data(sources.load(source), options.data, wanted, options.image_size, notes.append)
+        for note in notes:
+            _aside(note)
         if options.all:
             splits["all"] = _together(list(splits.values()))
         else:

@@ -17,6 +17,7 @@ from . import widths
 
 TABLES = pathlib.Path(__file__).parent / "tables"  # by benchmarks/advice.py
 ALIKE = 2.0  # measurements count for images up to twice as large or half as large, and up to twice as many
+CLASSES = 10  # times as many are another task: what tells 3 kinds of cells apart says nothing of 1,000 things
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class Task:
         return alike and (channels == 1) == (self.channels == 1)
 
     def few(self, row: Measured) -> bool:
-        """Whether the task has no more than comparable numbers of images."""
-        return self.images <= ALIKE * row.images_per_class
+        """Whether the task has no more than comparable numbers of images, and of classes to tell apart."""
+        return self.images <= ALIKE * row.images_per_class and self.classes <= CLASSES * row.classes
 
 
 @dataclass(frozen=True)
