@@ -372,6 +372,30 @@ def test_evaluate_any_model(tmp_path, capsys):
         evaluate.on_data(linear(10, "sigmoid", (8, 8, 1)), "digits")
 
 
+@pytest.mark.parametrize("classes", ["cba", "ca", "bd"])
+def test_evaluate_on_some_of_the_classes_in_any_order(classes, tmp_path):
+    """By their names: a folder's labels are its own, and a class that it lacks is a wrong answer like others."""
+    shades = {"a": 10, "b": 90, "c": 200, "d": 40}
+    x = np.concatenate([np.full((9, 4, 4, 3), shades[each], "uint8") for each in classes])
+    x[::3] = 90  # which the model takes for a b
+    y = np.repeat(np.arange(len(classes)), 9)
+    np.savez(tmp_path / "some.npz", x_train=x, y_train=y, x_test=x, y_test=y, names=[*classes])
+    image = keras.Input((4, 4, 3))
+    near = keras.ops.mean(image, axis=(1, 2))[:, :1] - np.float32([[10, 90, 200]])
+    model = keras.Model(image, keras.ops.softmax(-keras.ops.abs(near)))
+    model = keras.Model(image, layers.ClassNames([*"abc"])(model.output))
+    said = []
+    if "d" in classes:
+        with pytest.raises(ValueError, match="has 3 outputs, the data 2 classes"):
+            evaluate.on_data(model, tmp_path / "some.npz")
+        return
+    found = evaluate.on_data(model, tmp_path / "some.npz", ["test"], say=said.append)["test"]
+    expected = [np.abs(np.array([10, 90, 200]) - shade).argmin() for shade in x[:, 0, 0, 0]]
+    right = np.mean([each == "abc".index(classes[label]) for each, label in zip(expected, y, strict=True)])
+    assert found["accuracy"] == pytest.approx(right) and 0.5 < right < 1
+    assert ("2 of the model's 3 classes are in the data; it may answer any of them." in said) == (len(classes) == 2)
+
+
 # export
 
 

@@ -10,6 +10,7 @@ import keras
 
 from convcraft.layers.base import to_numpy
 
+from . import feeding
 from .common import STRATEGIES
 
 Strategy = Any  # tf.distribute.Strategy or keras.distribution.DataParallel
@@ -127,7 +128,7 @@ def answers(model: keras.Model, images: Any) -> Any:
 
     Keras's `predict_on_batch` shows the whole batch to every replica, and gives the answers of all.
     """
-    count = len(keras.tree.flatten(images)[0])
+    count = feeding.count(images)
     return keras.tree.map_structure(lambda answer: to_numpy(answer)[:count], model.predict_on_batch(images))
 
 

@@ -3,6 +3,7 @@
 `python -m convcraft.training.evaluate RUN [SECONDS]` writes a run's metrics.json and predictions.npz.
 """
 
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -48,14 +49,22 @@ def source(data: Data, split: str) -> Source:
 
 
 def score_source(
-    model: "keras.Model", images: Source, batch_size: int
+    model: "keras.Model", images: Source, batch_size: int, meant: Sequence[int] | None = None
 ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """As `score`, for a `Source`."""
+    """As `score`, for a `Source`.
+
+    Args:
+        model: raw 0-255 images to logits.
+        images: with labels.
+        batch_size: images at a time.
+        meant: the model's class for each label of the images; None: the same.
+    """
     from .distribute import answers
 
     feed = Feed(images, batch_size, shuffle=False)
     batches = [(labels, answers(model, pictures)) for pictures, labels in feed.numpy()]
     labels = np.concatenate([each for each, _ in batches])
+    labels = labels if meant is None else np.asarray(meant, "int32")[labels]
     logits = np.concatenate([each for _, each in batches]).astype("float64")
     logits -= logits.max(axis=1, keepdims=True)
     logarithms = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -76,7 +85,7 @@ def on_data(
 
     Args:
         model: raw 0-255 images to logits, or to probabilities by a softmax.
-        name: what `data.load` takes.
+        name: what `data.load` takes. Its classes, by name, are the model's or some of them, in any order.
         splits: which of them to measure; those that there are.
         size: of the images, for a model that takes any; 0: the data's own.
         say: called with each line there is to say of the data: what was held out, files that cannot be read.
@@ -88,6 +97,8 @@ def on_data(
         ValueError: for a model of other images or classes, and one that does not choose one class an image.
     """
     import keras
+
+    from convcraft import zoo
 
     from . import heads, requirements
     from .data import load
@@ -105,11 +116,16 @@ def on_data(
             say(line)
     net = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # the same layers
     net.compile()
-    requirements.fits(net, data)
+    names = zoo.class_names(net)
+    meant = [names.index(each) for each in data.class_names] if {*data.class_names} <= {*(names or ())} else None
+    requirements.fits(net, data if meant is None else dataclasses.replace(data, class_names=names))
+    if say and meant is not None and len(meant) < len(names):
+        say(f"{len(meant)} of the model's {len(names)} classes are in the data; it may answer any of them.")
     if not head.logits:
         tiny = keras.config.epsilon()
         net = keras.Model(model.inputs[0], keras.ops.log(keras.ops.maximum(model.outputs[0], tiny)))
-    return {split: score(net, data, split)[0] for split in splits if split in data.counts}
+    wanted = [split for split in splits if split in data.counts]
+    return {split: score_source(net, source(data, split), data.batch_size, meant)[0] for split in wanted}
 
 
 def worst(labels: np.ndarray, probabilities: np.ndarray, count: int = WORST) -> np.ndarray:

@@ -75,6 +75,16 @@ def split(batch: Any, what: str) -> tuple[Any, Any]:
     return x, y
 
 
+def count(arrays: Any) -> int:
+    """How many samples; of several inputs, those of the first.
+
+    Example:
+        >>> count({"image": np.zeros((5, 8, 8, 3)), "size": np.zeros((5, 1))})
+        5
+    """
+    return len(keras.tree.flatten(arrays)[0])
+
+
 def rows(arrays: Any, chosen: Any) -> Any:
     """The same rows of every array.
 

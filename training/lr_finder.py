@@ -217,7 +217,7 @@ def _endless(data: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(data, Data):
         data = data.feed("train").dataset()
     elif (arrays := feeding.pair(data, "find_lr: ")) is not None:
-        total = len(keras.tree.flatten(arrays[0])[0])
+        total = feeding.count(arrays[0])
         data = [feeding.rows(arrays, slice(at, at + 32)) for at in range(0, max(1, total - 31), 32)]
     read = 0
     while True:

@@ -121,7 +121,7 @@ class Trial:
     def __init__(self, model: keras.Model, x: Any, y: Any):
         require_ready(model)
         self.model, self.x, self.y = model, x, y
-        self.count = len(keras.tree.flatten(x)[0])
+        self.count = feeding.count(x)
         self.rate = largest_rate(model.optimizer)
         self.after: list[np.ndarray] = []
         with distribute.scope(distribute.strategy_of(model)):
@@ -235,7 +235,7 @@ def _pair(data: Any) -> tuple[Any, Any]:
     from .samples import read
 
     x, y = read(data, "can_overfit: ")
-    if len(keras.tree.flatten(x)[0]) < 2:
+    if feeding.count(x) < 2:
         raise ValueError("can_overfit: expected two images at least, each with a label, received one.")
     if all((each == each[:1]).all() for each in keras.tree.flatten(y)):
         raise ValueError("can_overfit: expected images of two classes at least, received one, which any bias learns.")

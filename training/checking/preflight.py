@@ -145,7 +145,7 @@ def _checked(model: keras.Model, samples: Samples, batch_size: int, steps: int) 
     hidden = {name for finding in findings for name in FOLLOWS.get(finding.name, ())}
     findings = [finding for finding in findings if finding.name not in hidden]
     certain = [finding.name for finding in findings if finding.name in (*data_faults.FATAL, *model_faults.FATAL)]
-    heart = f" {told(history, min(FEW, _count(samples.train[0])))}." if history else ""
+    heart = f" {told(history, min(FEW, feeding.count(samples.train[0])))}." if history else ""
     reason = "\n".join(map(str, findings)) or f"Nothing wrong was found.{heart}"
     return Check(not findings, reason, history, findings, certain, unknown)
 
@@ -213,10 +213,6 @@ def _network(model, samples, kind, classes, steps, unknown) -> tuple[list[Findin
     if not learned(history) and not known & {*FOLLOWS}:
         found.append(model_faults.rate(trial, history, steps, guessing))
     return found, history
-
-
-def _count(x: Any) -> int:
-    return len(keras.tree.flatten(x)[0])
 
 
 def _known(samples: Samples, ignore: int | None) -> tuple[Any, np.ndarray]:

@@ -35,7 +35,7 @@ def load(
 
     Where there is a validation set and no test set, it serves as test set, and validation is cut from
     training. Where there is neither, both are cut, stratified, at least one image a class where there are
-    two. A test set that is cut is the same for every seed.
+    two. A test set that is cut is a tenth, the same for every seed and every `validation`.
 
     Args:
         source: one of

@@ -11,7 +11,8 @@ import numpy as np
 from .stored import Source
 
 SPLITS = ("train", "val", "test")
-TEST_SEED = 0  # of every test set that is cut: it must not move with a run's seed
+# of every test set that is cut: it must move neither with a run's seed nor with its validation set
+TEST_SEED, TEST_SHARE = 0, 0.1
 
 
 @dataclass
@@ -104,7 +105,7 @@ def complete(loaded: Loaded, validation: float, seed: int, fold: tuple[int, int]
     Args:
         loaded: with train, and possibly val and test. Validation alone serves as test set.
         validation: fraction to hold out, 0 for no validation set.
-        seed: of the validation set; a test set that is cut is the same for all seeds.
+        seed: of the validation set; a test set that is cut, a tenth, is always the same.
         fold: (number from 1, count): this one of so many stratified folds of the training images is validation, the
             same for every seed. A validation set that was given is not used then.
     """
@@ -113,7 +114,7 @@ def complete(loaded: Loaded, validation: float, seed: int, fold: tuple[int, int]
         parts["test"] = parts.pop("val")
         loaded.notes.append("the validation set given serves as test set")
     if "test" not in parts:
-        _hold_out(loaded, "test", validation or 0.1, TEST_SEED, "for every seed the same")
+        _hold_out(loaded, "test", TEST_SHARE, TEST_SEED, "for every seed the same")
     if fold is not None:
         _fold(loaded, *fold)
     elif "val" not in parts and validation:

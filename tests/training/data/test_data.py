@@ -366,7 +366,7 @@ def test_splits_are_disjoint_stratified_and_complete():
     x, y = arrays(200)
     loaded = data.load((x, y), validation=0.25, seed=3)
     contents = by_content(loaded)
-    assert {split: len(images) for split, images in contents.items()} == {"train": 112, "val": 38, "test": 50}
+    assert {split: len(images) for split, images in contents.items()} == {"train": 135, "val": 45, "test": 20}
     everything = list(itertools.chain.from_iterable(contents.values()))
     assert sorted(everything) == sorted(image.astype(np.float32).tobytes() for image in x)
     for counts in loaded.counts.values():
@@ -374,7 +374,9 @@ def test_splits_are_disjoint_stratified_and_complete():
     again, other = (by_content(data.load((x, y), validation=0.25, seed=seed)) for seed in (3, 4))
     assert contents == again
     assert contents["test"] == other["test"] and contents["val"] != other["val"]
-    assert "test: 50 of 200" in str(loaded.report)
+    fewer = by_content(data.load((x, y), validation=0.1, seed=3))
+    assert contents["test"] == fewer["test"], "results with another validation set can be compared"
+    assert "test: 20 of 200" in str(loaded.report)
 
 
 def test_stratified_takes_one_of_each_class_and_never_the_last():
