@@ -88,12 +88,12 @@ def load_files(
     good = {path: scan for path, scan in scans.items() if isinstance(scan, _Scan)}
     if not good:
         first = f", first {unreadable[0][0]} ({unreadable[0][1]})" if unreadable else ""
-        raise ValueError(f"Expected images in {root}, received {len(paths)} files and none readable{first}.")
+        raise ValueError(f"Expected images in {root}, received none readable among {len(paths)}{first}.")
     rows = {split: [(path, name) for path, name in found if path in good] for split, found in items.items()}
     _check_classes(root, rows, expected, unreadable)
     sizes = Counter((scan.shape[0], scan.shape[1]) for scan in good.values())
     if size is None and len(sizes) > 1:
-        shown = ", ".join(f"{h}x{w} ({n} files)" for (h, w), n in sizes.most_common(5))
+        shown = ", ".join(f"{h}x{w} ({n} of {len(good)})" for (h, w), n in sizes.most_common(5))
         raise ValueError(
             f"Expected images of one size in {root}, received {len(sizes)} sizes (height x width): {shown}"
             f"{', …' if len(sizes) > 5 else ''}. Pass size=, such as size={min(map(min, sizes))}."
@@ -157,7 +157,7 @@ def _check_classes(
     for split, found in rows.items():
         empty = sorted(expected[split] - {name for _, name in found})
         if empty:
-            bad = f" {len(unreadable)} files are unreadable, first {': '.join(unreadable[0])}." if unreadable else ""
+            bad = f" Unreadable: {len(unreadable)}, first {': '.join(unreadable[0])}." if unreadable else ""
             raise ValueError(
                 f"Expected a readable image of every class in {root} ({split}), received none of {few(empty)}.{bad}"
             )

@@ -64,11 +64,11 @@ def read_folder(root: pathlib.Path, size: tuple[int, int] | None, channels: int 
         if not classes[split]:
             raise ValueError(
                 f"Expected a folder for each class in {folder}, received "
-                + (f"{len(entries)} files and no folder." if entries else "an empty folder.")
+                + (f"files and no folder: {few([path.name for path in entries], 3)}." if entries else "an empty folder.")
             )
         stray = [path.name for path in entries if not path.is_dir()]
         if stray:
-            notes.append(f"{len(stray)} files of no class ignored in {folder}: {few(stray, 5)}")
+            notes.append(f"files of no class ignored in {folder}: {few(stray, 5)}")
         items[split] = [(file, name) for name in classes[split] for file in _walk(folder / name)]
     for split in items:
         differing = sorted(set(classes[split]) ^ set(classes["train"]))

@@ -219,7 +219,7 @@ def test_grey_mixed_and_forced_channels(tmp_path):
 def test_differing_sizes_need_a_size(tmp_path):
     folder(tmp_path)
     Image.new("RGB", (50, 40)).save(tmp_path / "red" / "big.png")
-    with pytest.raises(ValueError, match=r"2 sizes.*30x20 \(18 files\), 40x50 \(1 files\).*size=20"):
+    with pytest.raises(ValueError, match=r"2 sizes.*30x20 \(18 of 19\), 40x50 \(1 of 19\).*size=20"):
         data.load(tmp_path)
     loaded = data.load(tmp_path, size=(12, 16))
     assert loaded.image_shape == (12, 16, 3)
@@ -258,7 +258,7 @@ def test_folders_that_are_refused(tmp_path):
     refused("empty folder", "empty")
     (tmp_path / "flat").mkdir()
     Image.new("L", (4, 4)).save(tmp_path / "flat" / "a.png")
-    refused("a folder for each class.*1 files and no folder", "flat")
+    refused("a folder for each class.*files and no folder: ", "flat")
     folder(tmp_path / "one", classes={"red": (255, 0, 0)})
     refused("two classes.*'red'", "one")
     folder(tmp_path / "hollow")
@@ -269,7 +269,7 @@ def test_folders_that_are_refused(tmp_path):
     for name in ("a", "b"):
         (tmp_path / "bad" / name).mkdir(parents=True)
         (tmp_path / "bad" / name / "x.png").write_bytes(b"")
-    refused("2 files and none readable.*a/x.png", "bad")
+    refused("none readable among 2.*a/x.png", "bad")
     folder(tmp_path / "differ" / "train")
     folder(tmp_path / "differ" / "test", classes={"red": (255, 0, 0), "violet": (255, 0, 255)})
     refused("same class folders in train and test.*'blue', 'green', 'violet'", "differ")
