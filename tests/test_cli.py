@@ -325,6 +325,7 @@ def test_bad_use(refused, words, expected, tmp_path, monkeypatch):
     with zipfile.ZipFile("zip.keras", "w") as archive:
         archive.writestr("config.json", "{}")
     assert expected in refused(*words)
+    assert not [path for path in tmp_path.iterdir() if path.name in ("runs", "new", "new2")], "nothing came of it"
 
 
 def test_bad_use_in_a_real_process(tmp_path):

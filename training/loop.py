@@ -103,7 +103,11 @@ def execute(
         if (directory / rundir.STATE).exists():
             shutil.copytree((directory / rundir.STATE).parent, (one.directory / rundir.STATE).parent)
     keras.utils.set_random_seed(config.seed)
-    module.train(config, one)
+    try:
+        module.train(config, one)
+    except BaseException:
+        _forget(directory)
+        raise
     if one.model is None:
         raise ValueError(f"{path.stem}: expected train(config, run) to call run.fit(model, data).")
     if one.chief:
@@ -111,6 +115,12 @@ def execute(
     else:
         shutil.rmtree(one.directory)
     return one
+
+
+def _forget(directory: pathlib.Path) -> None:
+    """Removes the directory of a run that was refused before anything came of it: the recipe alone is there."""
+    if directory.is_dir() and [path.name for path in directory.iterdir()] == ["recipe.py"]:
+        shutil.rmtree(directory)
 
 
 def _finish(one: Run, brief: bool) -> dict[str, Any]:
