@@ -64,7 +64,11 @@ def read_folder(root: pathlib.Path, size: tuple[int, int] | None, channels: int 
         if not classes[split]:
             raise ValueError(
                 f"Expected a folder for each class in {folder}, received "
-                + (f"files and no folder: {few([path.name for path in entries], 3)}." if entries else "an empty folder.")
+                + (
+                    f"files and no folder: {few([each.name for each in entries], 3)}."
+                    if entries
+                    else "an empty folder."
+                )
             )
         stray = [path.name for path in entries if not path.is_dir()]
         if stray:
