@@ -28,6 +28,8 @@ CLASSES = 997  # a prime, which is no layer's width
 SEGMENTS = ("fcn", "water_unet")  # answer for each pixel
 # recipes whose rows say nothing of their network: labels that are wrong on purpose, several networks, no zoo model
 OTHER = ("noisy_labels_mnist", "ensemble_cifar10", "finetune_folder", "finetune_imbalanced", "segment_shapes")
+# epochs from which a row says something of its network, and not of a training that was cut short
+ENOUGH = 8
 # name: side as trained, channels, classes, training images of a class (without those for validation)
 SETS = {
     "digits": (32, 1, 10, 129),
@@ -71,8 +73,9 @@ def model_of(row: dict[str, str]) -> str:
 
 @functools.cache
 def recipes() -> list[dict[str, str]]:
-    """The rows of recipes whose network is one of the zoo's."""
-    return [row | {"model": model} for row in read("recipes") if (model := model_of(row))]
+    """The rows of recipes whose network is one of the zoo's, and was trained for a while."""
+    rows = [row for row in read("recipes") if int(row["epochs"]) >= ENOUGH]
+    return [row | {"model": model} for row in rows if (model := model_of(row))]
 
 
 def costs() -> Iterator[dict]:

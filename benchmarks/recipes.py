@@ -176,7 +176,7 @@ def label(row: dict[str, str], rows: list[dict[str, str]]) -> str:
 
 
 def draw() -> None:
-    """Accuracy against cost, a panel for each data set."""
+    """Accuracy against cost, a panel for each data set; a hollow point is a training that was cut short."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -192,7 +192,8 @@ def draw() -> None:
         for row in (row for row in rows if row["data"] == name):
             cost, share = int(row["multiply_adds"]) / 1e6, 100 * float(row["accuracy"])
             spread = [[share - 100 * float(row["low"])], [100 * float(row["high"]) - share]]
-            axis.errorbar(cost, share, yerr=spread, fmt="o", color="#1f5a9e", capsize=2, markersize=4)
+            colour, inside = ("#1f5a9e", None) if int(row["epochs"]) >= advice.ENOUGH else ("#8a8f98", "white")
+            axis.errorbar(cost, share, yerr=spread, fmt="o", color=colour, mfc=inside, capsize=2, markersize=4)
             axis.annotate(
                 label(row, rows),
                 (cost, share),
