@@ -6,10 +6,12 @@ keeps its old texts. Whoever deletes those lines loses `--diff`, and nothing els
 """
 
 import argparse
+import ast
 import base64
 import difflib
 import pathlib
 import re
+import shlex
 import zlib
 from dataclasses import dataclass
 
@@ -18,6 +20,8 @@ from .quiet import import_keras
 
 WITH_MODEL = ", with its model"
 HEADER = re.compile(rf"# Copied from the recipe (\w+) of convcraft (\S+?)({WITH_MODEL})?\.\n")
+# modules that Keras or we import: a file of such a name beside the run would be taken for them
+NEEDED = {"convcraft", "keras", "numpy", "tensorflow", "jax", "torch", "scipy", "sklearn", "matplotlib", "h5py", "PIL"}
 FOOTER = "# What was copied, for `convcraft copy --diff`; nothing else reads it:\n"
 
 
@@ -57,28 +61,33 @@ def copy_command(options: argparse.Namespace) -> int:
         raise FileExistsError(f"{target} exists already: choose another name, or add --force.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {target.parent}.")
-    target.write_text(written(name, target.name, options.with_model), encoding="utf-8")
+    content = written(name, options.with_model)
+    nodes = [node for node in ast.walk(ast.parse(content)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = {each.name for node in nodes for each in node.names} | {getattr(node, "module", None) for node in nodes}
+    if target.stem in NEEDED | {each.split(".")[0] for each in imported if each}:
+        raise ValueError(f"Expected FILE to have another name than a module it imports, received {options.file!r}.")
+    target.write_text(content, encoding="utf-8")
     needs = " It needs Keras, and convcraft no more." if options.with_model else ""
-    print(f"{target} is yours: change it, and run `python {target}` (--help shows its options).{needs}")
+    print(f"{target} is yours: change it, and run `python {shlex.quote(str(target))}` (--help shows its options).{needs}")
     return 0
 
 
-def written(name: str, file: str, with_model: bool = False) -> str:
+def written(name: str, with_model: bool = False) -> str:
     """The text of a copy: the header, the recipe, and what was copied in comments."""
-    text = present(name, file, with_model)
+    text = present(name, with_model)
     header = f"# Copied from the recipe {name} of convcraft {__version__}{WITH_MODEL if with_model else ''}.\n"
     packed = base64.b85encode(zlib.compress(text.encode(), 9)).decode()
     lines = [packed[start : start + 116] for start in range(0, len(packed), 116)]
     return header + text + "\n" + FOOTER + "".join(f"#: {line}\n" for line in lines)
 
 
-def present(name: str, file: str, with_model: bool) -> str:
+def present(name: str, with_model: bool) -> str:
     """The text of a recipe as this version has it."""
     if with_model:
         import_keras()
         from . import standalone
 
-        return standalone.text(name, file)
+        return standalone.text(name)
     from convcraft import recipes
 
     return (pathlib.Path(recipes.__file__).parent / f"{name}.py").read_text(encoding="utf-8")
@@ -91,7 +100,10 @@ def read(path: pathlib.Path) -> Copy:
         ValueError: for a file that is none.
         OSError: for a file that is not there.
     """
-    text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
+    try:
+        text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no copy of a recipe: it is not UTF-8 text.") from None
     header = HEADER.search(text)
     if header is None:
         raise ValueError(f"{path} is no copy of a recipe: no line says 'Copied from the recipe … of convcraft …'.")
@@ -114,7 +126,7 @@ def _show_changes(path):
     """Prints what has changed in the recipe since a copy of it was made; returns 1 if anything has."""
     copy = read(path)
     catalog.require(copy.name, ["recipe"])
-    now = present(copy.name, path.name, copy.with_model)
+    now = present(copy.name, copy.with_model)
     if copy.original is None:
         print(
             f"{path} holds no more what was copied: below, '-' is the file as it is, with your own changes, and '+' "

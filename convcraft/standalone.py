@@ -7,28 +7,31 @@ import types
 
 import keras
 
-from . import __version__
+from convcraft import zoo
+
 from .flat_code import Writer
 from .inlining import collect
 
 CLASSES = 13  # no layer has so many channels, so that a layer with 13 outputs must be one that knows the classes
 # height, width and channels of the data sets that recipes name
 SHAPES = {"digits": (32, 32, 1), "mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "tinyimagenet80": (64, 64, 3)}
+SHAPES["imagenet2012"] = (224, 224, 3)
 USUAL = (32, 32, 3)  # CIFAR's
 
 DOCSTRING = '''\
 """{summary}
 
-The model of {name}, a recipe of convcraft {version}, layer by layer, with what Keras lacks.
+The model of {name}, a recipe of convcraft, layer by layer, with what Keras lacks.
 The file needs Keras and NumPy; for its embedded data, scikit-learn; for folders of pictures, Pillow.
 
-    python {file}                     trains on scikit-learn's handwritten digits
-    python {file} --data FOLDER       on pictures: a folder for each class
-    python {file} --data FILE.npz     on arrays: x_train, y_train, x_test, y_test
+    python THIS_FILE                     trains on scikit-learn's handwritten digits
+    python THIS_FILE --data FOLDER       on pictures: a folder for each class, or train and test (or val) with them
+    python THIS_FILE --data FILE.npz     on arrays: x_train, y_train, x_test, y_test
 
 It trains by Keras's `fit`, with the recipe's optimizer, learning rate and weight decay, along a cosine. The recipe's
-augmentation, its schedule, its loss, the checkpoints to resume from, and the report are not here, and the accuracy that
-the recipe promises is not this file's: `convcraft train {name}` has them.
+augmentation, its schedule, its loss, auxiliary classifiers, first weights and second looks of its own, the checkpoints
+to resume from, and the report are not here, and the accuracy that the recipe promises is not this file's:
+`convcraft train {name}` has them.
 
 The model takes raw 0-255 images of {shape} and gives logits. What it saves holds the names of the classes, and loads
 where this file is imported, or with `convcraft.load_model`.
@@ -37,6 +40,7 @@ where this file is imported, or with `convcraft.load_model`.
 
 LOOP = '''\
 SHAPE = {shape}  # of the images that the model takes
+PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
 def load(source):
@@ -56,16 +60,27 @@ def load(source):
         images = resized(images if images.ndim == 4 else images[..., None])
         return (images[:count], labels[:count]), (images[count:], labels[count:]), names
     else:
-        folders = sorted(folder for folder in pathlib.Path(source).iterdir() if folder.is_dir())
-        names, mode = [folder.name for folder in folders], "grayscale" if SHAPE[2] == 1 else "rgb"
-        files = [(file, label) for label, folder in enumerate(folders) for file in sorted(folder.iterdir())]
-        options = {{"color_mode": mode, "target_size": SHAPE[:2], "interpolation": "bilinear"}}
-        images = np.stack([keras.utils.img_to_array(keras.utils.load_img(file, **options)) for file, _ in files])
-        labels = np.array([label for _, label in files])
+        root = pathlib.Path(source)
+        split = (root / "train").is_dir()
+        names = sorted(each.name for each in (root / "train" if split else root).iterdir() if each.is_dir())
+        if split:
+            test = root / "test" if (root / "test").is_dir() else root / "val"
+            return pictures(root / "train", names), pictures(test, names), names
+        images, labels = pictures(root, names)
     order = np.random.default_rng(0).permutation(len(labels))
     images, labels = resized(images[order]), labels[order].astype("int32")
     held_out = len(labels) // 5
     return (images[held_out:], labels[held_out:]), (images[:held_out], labels[:held_out]), names
+
+
+def pictures(root, names):
+    """Images in SHAPE, as bytes, and labels, of a folder with a folder for each class."""
+    found = [(file, label) for label, name in enumerate(names) for file in sorted((root / name).rglob("*"))]
+    found = [(file, label) for file, label in found if file.suffix.lower() in PICTURES]
+    options = {{"color_mode": "grayscale" if SHAPE[2] == 1 else "rgb", "target_size": SHAPE[:2]}}
+    options["interpolation"] = "bilinear"
+    images = [keras.utils.img_to_array(keras.utils.load_img(file, **options), dtype="uint8") for file, _ in found]
+    return np.stack(images), np.array([label for _, label in found], "int32")
 
 
 def resized(images):
@@ -90,7 +105,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default={batch_size})
     parser.add_argument("--learning-rate", type=float, default={learning_rate})
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", default="{stem}.keras", help="the trained model's file")
+    parser.add_argument("--output", default=pathlib.Path(__file__).stem + ".keras", help="the trained model's file")
     parser.add_argument("--smoke", action="store_true", help="a few images, one epoch: does it run at all?")
     options = parser.parse_args()
     keras.utils.set_random_seed(options.seed)
@@ -160,12 +175,11 @@ DECAY = """\
 """
 
 
-def text(name: str, file: str) -> str:
+def text(name: str) -> str:
     """The source of a file that builds and trains the model of a recipe by Keras alone.
 
     Args:
         name: of the recipe.
-        file: name of the new file, for its docstring.
 
     Raises:
         ValueError: for a recipe whose model is not one classifier that can be written so.
@@ -175,6 +189,8 @@ def text(name: str, file: str) -> str:
     if list(parameters)[:2] != ["config", "images"]:
         raise ValueError(f"{name} has no single model to write into a file: copy it without --with-model.")
     config = recipe.Config()
+    if getattr(config, "members", 1) > 1:
+        raise ValueError(f"{name} trains several networks, and the file would have one: copy it without --with-model.")
     shape = _shape(config)
     images = types.SimpleNamespace(
         class_names=[str(number) for number in range(CLASSES)],
@@ -184,6 +200,7 @@ def text(name: str, file: str) -> str:
     net = recipe.model(config, images)
     if not isinstance(net, keras.Model) or len(net.outputs) != 1 or tuple(net.output_shape[1:]) != (CLASSES,):
         raise ValueError(f"{name}'s model is not one classifier of images: copy it without --with-model.")
+    net = zoo.without_auxiliary(net)  # their losses need a convcraft.Model
     writer = Writer(CLASSES)
     writer.write(net, "build", "The model: raw 0-255 images in, one logit for each of `classes`, a list of names.")
     inlined = collect(writer.needs.values())
@@ -194,7 +211,6 @@ def text(name: str, file: str) -> str:
         epochs=config.epochs,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
-        stem=re.sub(r"\.py$", "", file),
         optimizer="keras.optimizers."
         + OPTIMIZERS[config.optimizer].format(decay=f", weight_decay={decay!r}" if decay else ""),
         decay=DECAY if decay else "",
@@ -203,8 +219,6 @@ def text(name: str, file: str) -> str:
     docstring = DOCSTRING.format(
         summary=(recipe.__doc__ or name).split("\n")[0],
         name=name,
-        version=__version__,
-        file=file,
         shape="x".join(map(str, shape)),
     )
     parts = [*inlined.definitions, *writer.functions, *([PRECISE] if precise else [])]

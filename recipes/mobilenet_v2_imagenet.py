@@ -43,7 +43,7 @@ class Config(training.Common):
 
 
 def data(config):
-    size = config.image_size or (32 if config.data == "digits" else 224)
+    size = config.image_size or (32 if config.data.startswith("digits") else 224)
     flip = config.flip and training.can_mirror(config.data)
     crop = layers.RandomResizedCrop(area=(config.smallest_crop, 1.0), flip=flip)
     return training.load(dataclasses.replace(config, image_size=size), augment=crop)

@@ -9,6 +9,7 @@ Accuracy   mean IoU 27.8 %, 85.1 % of the pixels (n = 1, seed 0) on 240 scenes a
 Time       2 min of CPU time (on 2 cores that were shared with much other work, 12 min)
 Command    convcraft train segment_shapes    (measured: --epochs 6)
 Differs    from the networks' papers: images of 64x64, narrow networks trained from scratch
+           `--preset modern` averages the weights and warms up: masks are not mixed, nor images augmented
 Not for    judging networks: real photographs are harder
 """
 

@@ -19,7 +19,7 @@ import convcraft
 from convcraft import catalog, cli, copying, flat_code, inlining, layers, standalone, zoo
 
 FEW = ["squeezenet_digits"]  # built and trained in the normal run; the others, half a minute each, in the slow one
-WITHOUT = ("finetune", "segment")  # recipes that have no single classifier of their own
+WITHOUT = ("ensemble", "finetune", "segment")  # recipes that have no single classifier of their own
 
 # stands before a script and makes convcraft something that is not installed
 BLOCK = """
@@ -66,7 +66,7 @@ def original(name):
     images.counts = {"train": {}, "val": {}, "test": {}}
     keras.utils.clear_session()  # names that Keras gives count from 1
     keras.utils.set_random_seed(1)
-    model = recipe.model(config, images)
+    model = zoo.without_auxiliary(recipe.model(config, images))
     for layer in model.layers:
         layer.set_weights([w + 0.05 * draw(w.shape, low=-1, high=1, seed=len(w.shape)) for w in layer.get_weights()])
     return model, images.image_shape
@@ -77,7 +77,7 @@ def check_alone(names, folder):
     models = {}
     for name in names:
         keras.utils.clear_session()
-        (folder / f"{name}.py").write_text(copying.written(name, f"{name}.py", True), encoding="utf-8")
+        (folder / f"{name}.py").write_text(copying.written(name, True), encoding="utf-8")
         model, shape = original(name)
         arrays = {f"{each.name}/{i}": w for each in model.layers for i, w in enumerate(each.get_weights())}
         np.savez(folder / f"{name}.npz", images=draw((2, *shape), low=0, high=255), **arrays)
@@ -133,12 +133,12 @@ def test_normalization_of_the_file():
     np.testing.assert_allclose(second.moving_mean, 0, atol=1e-5)
     np.testing.assert_allclose(second.moving_variance, 1, rtol=1e-3)  # dropout would have made it 5
     assert (first.momentum, second.momentum) == (0.9, 0.99)
-    assert "recalibrate(net, x_train" in standalone.text("fractalnet_cifar10", "my.py")
+    assert "recalibrate(net, x_train" in standalone.text("fractalnet_cifar10")
 
 
 def test_data_of_the_file(tmp_path):
     """Pictures and arrays come as they are meant: each with its own label, in the model's shape, as bytes."""
-    words = {"epochs": 1, "batch_size": 8, "learning_rate": 0.1, "stem": "my", "optimizer": "None", "decay": ""}
+    words = {"epochs": 1, "batch_size": 8, "learning_rate": 0.1, "optimizer": "None", "decay": ""}
     words["precise"] = ""
     space = {"argparse": argparse, "keras": keras, "np": np, "pathlib": pathlib, "__name__": "my"}
     exec(standalone.LOOP.format(shape=(12, 16, 3), **words), space)
@@ -148,11 +148,19 @@ def test_data_of_the_file(tmp_path):
         for number in range(5):
             pixels = np.full((20 + number, 30, 3), colour, "uint8")
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    (tmp_path / "photos" / "red" / ".DS_Store").write_bytes(b"no picture")
     train, test, names = space["load"](str(tmp_path / "photos"))
     assert names == list(colours) and len(train[0]) == 12 and len(test[0]) == 3
     for images, labels in (train, test):
         assert images.dtype == "uint8" and images.shape[1:] == (12, 16, 3)
         assert (images[:, 6, 8] == [colours[names[label]] for label in labels]).all()
+    shutil.copytree(tmp_path / "photos", tmp_path / "layout" / "train")
+    for number in range(1, 5):  # ImageNet's layout: its own split is kept
+        (tmp_path / "photos" / "green" / f"{number}.png").unlink()
+    shutil.copytree(tmp_path / "photos", tmp_path / "layout" / "val")
+    train, test, names = space["load"](str(tmp_path / "layout"))
+    assert names == list(colours) and len(train[0]) == 15 and test[1].tolist() == [0] * 5 + [1] + [2] * 5
+    assert (test[0][:, 6, 8] == [colours[names[label]] for label in test[1]]).all()
     x = draw((9, 12, 16, 3), low=0, high=255).astype("uint8")
     y = np.arange(9)[:, None] % 3
     np.savez(tmp_path / "a.npz", x_train=x[:6], y_train=y[:6], x_test=x[6:], y_test=y[6:])
@@ -177,7 +185,7 @@ def tidy(path):
 
 @pytest.mark.parametrize("name", [*FEW, "fractalnet_cifar10"])
 def test_the_file_is_tidy(name, tmp_path):
-    (tmp_path / "my.py").write_text(copying.written(name, "my.py", True), encoding="utf-8")
+    (tmp_path / "my.py").write_text(copying.written(name, True), encoding="utf-8")
     assert not tidy(tmp_path / "my.py")
     tree = ast.parse((tmp_path / "my.py").read_text())
     assert "convcraft" not in {name.split(".")[0] for name in modules(tree)}
@@ -199,12 +207,12 @@ def modules(tree):
     return found
 
 
-@pytest.mark.parametrize("name", ["finetune_folder", "segment_shapes"])
+@pytest.mark.parametrize("name", ["finetune_folder", "segment_shapes", "ensemble_cifar10"])
 def test_recipes_without_a_classifier_are_refused(name):
     if name not in catalog.entries("recipe"):
         pytest.skip("no such recipe")
     with pytest.raises(ValueError, match="copy it without --with-model"):
-        standalone.text(name, "my.py")
+        standalone.text(name)
 
 
 # the code of a model
@@ -299,7 +307,7 @@ def copied(tmp_path, monkeypatch):
 
 def upstream(monkeypatch, old, new):
     """A later version, whose recipe reads otherwise."""
-    text = copying.present("squeezenet_digits", "my.py", False)
+    text = copying.present("squeezenet_digits", False)
     assert old in text
     monkeypatch.setattr(copying, "present", lambda *_: text.replace(old, new))
     monkeypatch.setattr(copying, "__version__", "9.9")
@@ -381,3 +389,25 @@ def test_copy_with_model_remembers_too(tmp_path, monkeypatch, capsys):
     first = (tmp_path / "my.py").read_text().split("\n", 1)[0]
     assert first == f"# Copied from the recipe squeezenet_digits of convcraft {convcraft.__version__}, with its model."
     assert cli.main(["copy", "squeezenet_digits", "--diff", "my.py"]) == 2
+    (tmp_path / "my.py").rename(tmp_path / "other.py")
+    monkeypatch.setattr(copying, "__version__", "9.9")
+    assert cli.main(["copy", "--diff", "other.py"]) == 0, "neither another name nor another version is a change"
+
+
+@pytest.mark.parametrize("name", ["keras.py", "sub/numpy.py", "dataclasses.py"])
+def test_names_of_modules_are_refused(name, tmp_path, monkeypatch, capsys):
+    """The run would import the user's file in their place."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    assert cli.main(["copy", "squeezenet_digits", name]) == 2
+    assert f"another name than a module it imports, received '{name}'" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
+def test_what_to_run_can_be_pasted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["copy", "squeezenet_digits", "my own.py"]) == 0
+    assert "run `python 'my own.py'`" in capsys.readouterr().out
+    (tmp_path / "latin.py").write_bytes(b"# caf\xe9")
+    assert cli.main(["copy", "--diff", "latin.py"]) == 2
+    assert "latin.py is no copy of a recipe: it is not UTF-8 text." in capsys.readouterr().err

@@ -17,7 +17,7 @@ def load(config: Common, augment: Any = None, **options: Any) -> data.Data:
     """The data that `config` names: `training.data.load` with its size, batch size and seed.
 
     With the preset "modern", the training images go through `RandAugment` and random erasing in place of `augment`,
-    and are mixed with each other, labels alike, by MixUp or CutMix.
+    mirrored where the recipe's `flip` allows it, and are mixed with each other, labels alike, by MixUp or CutMix.
 
     Args:
         config: a `training.Common`.
@@ -34,7 +34,9 @@ def load(config: Common, augment: Any = None, **options: Any) -> data.Data:
     """
     if config.preset == "modern":
         options["mix"] = True
-        augment = "modern" if can_mirror(config.data) else ["rand_augment", "random_erasing"]
+        asked = getattr(config, "flip", True) and getattr(config, "mirror", True)  # a recipe's, fine-tuning's
+        mirror = asked and can_mirror(config.data) and not options.get("alternate_flip")  # which mirrors by itself
+        augment = data.draws.augmentation("modern", mirror)
     size = config.image_size or None
     return data.load(config.data, size=size, batch_size=config.batch_size, seed=config.seed, augment=augment, **options)
 

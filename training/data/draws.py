@@ -16,13 +16,14 @@ SIDES = 2**40
 """Stands for the epoch in the draw of the side that `alternate_flip` begins with: no run comes so far."""
 
 
-def augmentation(augment: Any) -> Augment | None:
+def augmentation(augment: Any, mirror: bool = True) -> Augment | None:
     """Returns what `augment` stands for as a function (images, seeds) -> images, or None.
 
     Args:
         augment: None; a function; the name of a pipeline of `layers.RandomTransform`, or a list of its
             transformations, which all apply; one of our augmentation layers; any other layer, which then is wrapped
             in a `RandomTransform` (see there how it draws).
+        mirror: whether a pipeline may mirror left and right.
 
     Raises:
         ValueError: for anything else.
@@ -42,7 +43,9 @@ def augmentation(augment: Any) -> Augment | None:
     if isinstance(augment, list):
         return RandomTransform(augment, len(augment), data_format="channels_last").transform
     if isinstance(augment, str) and augment in PIPELINES:
-        layer = RandomTransform(augment, data_format="channels_last")
+        names = PIPELINES[augment]
+        kept, always = ([n for n in group if mirror or n != "flip"] for group in (names.transforms, names.always))
+        layer = RandomTransform(kept, min(names.count, len(kept)), always=always, data_format="channels_last")
         if keras.backend.backend() != "jax" or augment == "modern":  # Keras's layers take JAX minutes to compile
             return layer.transform
         import jax

@@ -74,7 +74,7 @@ def augmentation(kind: str, mirror: bool = True) -> Any:
         return None
     if kind == "geometric":
         return RandomAffine(rotation=15, zoom=0.15, shift=0.1, flip=mirror).transform
-    return data.draws.augmentation(kind)
+    return data.draws.augmentation(kind, mirror)
 
 
 def suggest_size(model: str, source: Any) -> int:
