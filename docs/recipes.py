@@ -45,7 +45,7 @@ WHY = {
 }
 COMMON = {"Model", "ClassNames", "BatchNormalization"}  # every model has them
 # What a recipe names by a string or gets by an option
-SAID = {'"fancy_pca"': "FancyPCA", '"onecycle"': "OneCycle", "label_smoothing=": "BootstrappedCrossentropy"}
+SAID = {'"fancy_pca"': "FancyPCA", '"onecycle"': "OneCycle"}
 
 
 def why(layer: str) -> str:
@@ -104,6 +104,9 @@ def model_of(name: str):
 def layers_of(name: str) -> tuple[set[str], str]:
     """Layers of ours that a recipe uses, by its file and in its model, and the model's name."""
     found, model = named_layers(name), model_of(name)
+    config = importlib.import_module(f"convcraft.recipes.{name}").Config()
+    if getattr(config, "label_smoothing", 0) > 0:
+        found.add("BootstrappedCrossentropy")
     if model is None:
         return found, ""
     for layer in model._flatten_layers():

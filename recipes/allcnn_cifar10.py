@@ -5,7 +5,7 @@ Teaches    strided convolutions in place of poolings, and no dense layer; `--for
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
 Accuracy   not measured yet
-Time       not measured yet. 279 million multiply-adds an image; 71 at --width 0.5
+Time       not measured yet. 281 million multiply-adds an image; 71 at --width 0.5
 Command    convcraft train allcnn_cifar10 --data cifar10
 Differs    from the paper: 30 epochs in place of 350, a rate that falls twice, at 1/2 and 3/4; images standardized by
            channel in place of whitened; shifts repeat the border. Weight decay is decoupled: the paper's 1e-3 acts

@@ -5,7 +5,8 @@ Teaches    maxout as a join: 1x1, 3x3, 5x5 and 7x7 kernels side by side, each no
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
 Accuracy   not measured yet
-Time       not measured yet. 300 million multiply-adds an image; 1.2 billion at --width 1; 77 million at 0.25
+Time       not measured yet. 316 million multiply-adds an image; 85 at --width 0.25; 1.2 billion at
+           --width 1
 Command    convcraft train competitive_cifar10 --data cifar10
 Differs    from the paper, whose settings we could not open: half of the channels of a public reimplementation; rate,
            decay, batch, shifts and mirroring as in the ResNets of its time; 30 epochs. Weight decay is decoupled: 5e-4

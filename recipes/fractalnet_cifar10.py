@@ -9,7 +9,7 @@ Accuracy   83.08 % (n = 1, seed 0) on the 10,000 test images of CIFAR-10 (JPEG),
            quality 75, after 20 epochs; 66.88 % with dropout, columns alone and rate as below in Config, by
            --data cifar10_jpeg --epochs 20 --schedule cosine --precision mixed_bfloat16, where the training images
            stayed at 62 %. Which of the changes helped most was not measured
-Time       1 h 8 min on two cores, shared with other work. 53 million multiply-adds an image; 842 million at --width 1
+Time       1 h 8 min on two cores, shared with other work. 54 million multiply-adds an image; 845 at --width 1
 Command    convcraft train fractalnet_cifar10 --data cifar10
            (measured: --data cifar10_jpeg --epochs 20 --dropout 0 --global-drop-path 0.25 --learning-rate 0.1
            --schedule onecycle --precision mixed_bfloat16)

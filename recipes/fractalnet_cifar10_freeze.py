@@ -1,11 +1,12 @@
 """FractalNet with freeze-drop-path on CIFAR-10: shallow branches are frozen where drop-path would drop them.
 
 Teaches    freeze-drop-path: each join trains one of its branches a batch, keeps what the shallower give and drops the
-           deeper, so that each learns to correct those before it; what is not trained is not computed
+           deeper, so that each learns to correct those before it; in the first two blocks what is not trained is
+           not even computed (`layers.Model`; the other joins would make too many combinations, and mask)
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
 Accuracy   not measured yet
-Time       not measured yet. 53 million multiply-adds an image; 842 million at --width 1. In the first epoch, each of up
+Time       not measured yet. 54 million multiply-adds an image; 845 at --width 1. In the first epoch, each of up
            to 36 choices of branches compiles a step of its own
 Command    convcraft train fractalnet_cifar10_freeze --data cifar10
 Differs    from the paper (Smith, Topin 2016), whose text and results we could not open, and whose released code has

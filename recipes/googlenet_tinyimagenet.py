@@ -5,7 +5,7 @@ Teaches    auxiliary classifiers, whose losses count 0.3 each in training and wh
 Data       tinyimagenet80 (photographs, 64x64, of 80 of Tiny ImageNet's classes), or where it is not at hand the
            embedded digits
 Accuracy   not measured yet
-Time       not measured yet. 132 million multiply-adds an image; 525 at --width 1
+Time       not measured yet. 139 million multiply-adds an image; 517 at --width 1
 Command    convcraft train googlenet_tinyimagenet --data tinyimagenet80
 Differs    from the paper, whose images are 224x224: a stem of stride 1, so that 64 pixels end as 4; half of its
            channels; shifts in place of crops of all sizes; 20 epochs of momentum at 0.01 (Caffe's settings, as are

@@ -5,7 +5,7 @@ Teaches    activations chosen apart for convolutions and for dense layers; maxou
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
 Accuracy   not measured yet
-Time       not measured yet. 92 million multiply-adds an image; 363 at --width 1
+Time       not measured yet. 98 million multiply-adds an image; 27 at --width 0.25; 372 at --width 1
 Command    convcraft train maxout_cifar10_elu --data cifar10
 Differs    from the maxout paper, whose network this is: ELU in place of maxout in the convolutions, as the comparison
            (Mishkin and others 2016, on ImageNet) finds best beside a maxout head; half of its channels; LeCun's first

@@ -4,7 +4,7 @@ Teaches    depthwise separable convolutions, a ninth of the work of full ones; t
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
 Accuracy   not measured yet
-Time       not measured yet. 175 million multiply-adds an image; 45 at --width 0.5; 12 at 0.25
+Time       not measured yet. 176 million multiply-adds an image; 45 at --width 0.5; 12 at --width 0.25
 Command    convcraft train mobilenet_cifar10 --data cifar10
 Differs    from the paper, which is on ImageNet: the stem and the first stage keep the resolution; 30 epochs; RMSprop at
            0.001 with a rate that falls to a hundredth (the authors' 0.045 is for an epsilon of 1; Keras's is 1e-7).

@@ -5,7 +5,7 @@ Teaches    what stands in ReLU's place: `--activation relu`, `leaky`, `very_leak
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
 Accuracy   not measured yet
-Time       not measured yet. 213 million multiply-adds an image; 54 at --width 0.5
+Time       not measured yet. 222 million multiply-adds an image; 59 at --width 0.5
 Command    convcraft train nin_cifar10_rrelu --data cifar10
 Differs    from the paper (Xu and others 2015), of which we could open the method and the table only: rate, decay and
            batch are ours, and so are shifts and mirroring; 30 epochs; images standardized by channel

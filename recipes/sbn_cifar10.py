@@ -5,8 +5,8 @@ Teaches    boosting within a network, by freeze-drop-path: one batch in five tra
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
 Accuracy   not measured yet. The paper calls its results preliminary; we could not open them
-Time       not measured yet. 190 million multiply-adds an image, 38 with --entry 64; 740 at --width 0.25; 11.8 billion
-           at 1, of which 9.7 are the block at full resolution
+Time       not measured yet. 191 million multiply-adds an image; 38 at --entry 64; 750 at --width 0.25; 11.8 billion
+           at --width 1, of which 9.7 are the block at full resolution
 Command    convcraft train sbn_cifar10 --data cifar10
 Differs    from the released code: an eighth of its channels; 10 epochs in place of 50, a rate that falls at 1/2 and 3/4
            in place of 1/2, 3/4 and 7/8; colours standardized in place of a mean image taken off; normalization has

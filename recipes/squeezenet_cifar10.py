@@ -1,11 +1,11 @@
 """SqueezeNet on CIFAR-10, with a switch for each of a practitioner's tips.
 
-Teaches    what each tip is worth: switch one off (`--no-prelu`, `--no-batch-norm`, …) and compare; all of them off is
-           the paper's network
+Teaches    what each tip is worth: switch one off (`--no-prelu`, `--no-batch-norm`, …) and compare; without them all
+           but the dropout it is the paper's network
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
 Accuracy   not measured yet
-Time       not measured yet. 88 million multiply-adds an image
+Time       not measured yet. 89 million multiply-adds an image
 Command    convcraft train squeezenet_cifar10 --data cifar10
 Differs    from the paper, which is on ImageNet: the tips; a stem of stride 1 and one pooling less; batches of 128 in
            place of 512; 20 epochs. Weight decay is decoupled: the paper's 2e-4 acts tenfold through a momentum of 0.9,

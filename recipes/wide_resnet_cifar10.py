@@ -5,8 +5,8 @@ Teaches    width in place of depth: 16 layers, four times as wide, are published
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
 Accuracy   not measured yet
-Time       not measured yet. 392 million multiply-adds an image; 98 million at --widen 2; 5.2 billion at
-           --depth 28 --widen 10
+Time       not measured yet. 393 million multiply-adds an image; 101 at --widen 2; 5.2 billion at --depth 28
+           --widen 10
 Command    convcraft train wide_resnet_cifar10 --data cifar10
 Differs    from the paper: WRN-16-4 in place of 28-10, 30 epochs in place of 200, the rate falls to a tenth at 1/2 and
            3/4 in place of a fifth at 3/10, 6/10 and 8/10. Weight decay is decoupled and spares biases and
