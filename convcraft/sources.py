@@ -1,5 +1,6 @@
 """Trained models as the command line's SOURCE names them: a run's directory, a `.keras` file, or MODEL:WEIGHTS."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -121,7 +122,8 @@ def _of_the_zoo(model, weights):
     from convcraft.training.imagenet_names import imagenet_names
 
     if {"/", "\\", "."} & set(weights):
-        return zoo.convert(model, pathlib.Path(weights).expanduser())
+        with contextlib.redirect_stdout(sys.stderr):  # what was skipped is no part of an answer
+            return zoo.convert(model, pathlib.Path(weights).expanduser(), whole=True)
     if weights != "imagenet":
         return zoo.create(model, weights=weights)
     try:

@@ -323,10 +323,30 @@ def test_names_index_is_that_of_keras():
 
 
 def test_weights_of_a_file(tmp_path, photos, capsys):
-    model = zoo.create("squeezenet_cifar", 3, weights=None)
+    """All of them, also the classifier's: the answers are the model's own."""
+    model = zoo.create("squeezenet_cifar", 4, weights=None)
+    for layer in model.layers:
+        layer.set_weights([w + draw(w.shape, low=-0.2, high=0.2, seed=len(w.shape)) for w in layer.get_weights()])
     model.save_weights(tmp_path / "w.weights.h5")
-    assert cli.main(["predict", f"squeezenet_cifar:{tmp_path}/w.weights.h5", str(photos / "b.png")]) == 0
-    assert capsys.readouterr().out.count("%") == 3
+    model.save(tmp_path / "w.keras")
+    picture = str(photos / "b.png")
+    (expected,) = predict.pictures(model, [photos / "b.png"], 4)
+    for file in ("w.weights.h5", "w.keras"):
+        words = ["predict", f"squeezenet_cifar:{tmp_path / file}", picture, "--top", "4", "--format", "json"]
+        assert cli.main(words) == 0
+        (found,) = json.loads(capsys.readouterr().out)
+        assert [each["index"] for each in found["predictions"]] == [each.index for each in expected.guesses]
+        shares = [each["probability"] for each in found["predictions"]]
+        np.testing.assert_allclose(shares, [each.value for each in expected.guesses], rtol=1e-5)
+
+
+def test_weights_without_a_classifier_are_refused(tmp_path, photos, capsys):
+    """It would be drawn at random, and answer all the same."""
+    body = zoo.create("squeezenet_cifar", head="none")
+    body.save(tmp_path / "body.keras")
+    assert cli.main(["predict", f"squeezenet_cifar:{tmp_path}/body.keras", str(photos / "b.png")]) == 2
+    said = capsys.readouterr()
+    assert not said.out and "lacks weights of squeezenet_cifar: head. What" in said.err
 
 
 def test_a_real_photograph(shared, capsys):
@@ -359,9 +379,8 @@ def test_evaluate_any_model(tmp_path, capsys):
     assert cli.main(["evaluate", str(tmp_path / "m.keras"), "--data", "digits", "--all"]) == 0
     said = capsys.readouterr().out
     assert "train accuracy" in said and f"test  accuracy {found['accuracy']:.4f}" in said
-    everything = [
-        evaluate.on_data(model, "digits", ("train", "val", "test"))[name] for name in ("train", "val", "test")
-    ]
+    everything = list(evaluate.on_data(model, "digits", ("train", "val", "test")).values())
+    assert len(everything) == 2, "digits bring no validation images, and a model may have been trained on any others"
     right = sum(round(part["accuracy"] * part["n"]) for part in everything)
     assert f"all   accuracy {right / 1797:.4f}" in said and said.endswith("n 1797\n")
     logits = linear(10, None, (None, None, 1))
@@ -394,6 +413,18 @@ def test_evaluate_on_some_of_the_classes_in_any_order(classes, tmp_path):
     right = np.mean([each == "abc".index(classes[label]) for each, label in zip(expected, y, strict=True)])
     assert found["accuracy"] == pytest.approx(right) and 0.5 < right < 1
     assert ("2 of the model's 3 classes are in the data; it may answer any of them." in said) == (len(classes) == 2)
+
+
+def test_evaluate_where_numbers_stand_for_names(tmp_path):
+    """Folders "0", "1", "10", "11", "2" … are sorted as text: a model that was built for 12 classes learned them so."""
+    for label in range(12):
+        for number in range(2):
+            save(tmp_path / "numbers" / str(label) / f"{number}.png", np.full((4, 4, 3), 20 * label))
+    order = sorted(map(str, range(12)))
+    image = keras.Input((4, 4, 3))
+    near = keras.ops.mean(image, axis=(1, 2))[:, :1] - np.float32([[20 * int(each) for each in order]])
+    outputs = layers.ClassNames([str(number) for number in range(12)])(keras.ops.softmax(-keras.ops.abs(near)))
+    assert evaluate.on_data(keras.Model(image, outputs), tmp_path / "numbers")["test"]["accuracy"] == 1.0
 
 
 # export

@@ -85,7 +85,9 @@ def on_data(
 
     Args:
         model: raw 0-255 images to logits, or to probabilities by a softmax.
-        name: what `data.load` takes. Its classes, by name, are the model's or some of them, in any order.
+        name: what `data.load` takes. Its classes, by name, are the model's or some of them, in any order. A test set is
+            cut where there is none, as for training; validation images are those that come as such, for of others it
+            is not known whether the model was trained on them.
         splits: which of them to measure; those that there are.
         size: of the images, for a model that takes any; 0: the data's own.
         say: called with each line there is to say of the data: what was held out, files that cannot be read.
@@ -110,14 +112,16 @@ def on_data(
     if size and None not in (height, width):
         raise ValueError(f"Expected no size of images: {model.name} takes {height}x{width} only.")
     own = None if None in (height, width) else (height, width)
-    data = load(name, size=size or own, channels=channels if channels in (1, 3) else None)
+    data = load(name, size=size or own, channels=channels if channels in (1, 3) else None, validation=0)
     if say:
         for line in data.report.remarks():
             say(line)
     net = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # the same layers
     net.compile()
-    names = zoo.class_names(net)
-    meant = [names.index(each) for each in data.class_names] if {*data.class_names} <= {*(names or ())} else None
+    names, known = zoo.class_names(net) or [], data.class_names
+    # numbers in place of names: folders "0", "1", "10", … are sorted as text, and so were those of the training
+    unnamed = len(names) > 10 and names == [str(number) for number in range(len(names))]
+    meant = [names.index(each) for each in known] if {*known} <= {*names} and not unnamed else None
     requirements.fits(net, data if meant is None else dataclasses.replace(data, class_names=names))
     if say and meant is not None and len(meant) < len(names):
         say(f"{len(meant)} of the model's {len(names)} classes are in the data; it may answer any of them.")

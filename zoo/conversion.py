@@ -166,6 +166,7 @@ def convert(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     bgr: bool | None = None,
+    whole: bool = False,
     **options: Any,
 ) -> Model:
     """A network of ours with the weights of a PyTorch state dict, of Caffe or of Keras.
@@ -181,6 +182,7 @@ def convert(
         mean: of the images that the source was trained on, by channel, RGB, on the 0-255 scale; the source's usual.
         std: by which they were divided.
         bgr: whether the source reads blue, green, red: Caffe does, and keras.applications' VGG and ResNet v1.
+        whole: whether to refuse a source that has not the weights of every layer.
         options: for `zoo.create`, where `model` is a name: `classes`, `input_shape`, `design`, ….
 
     Returns:
@@ -216,6 +218,10 @@ def convert(
             raise ValueError(f"convert: expected no {', '.join(options)} beside a model that exists; these build one.")
         architecture = model.name
     report = load_weights(model, source, architecture=architecture, mean=mean, std=std, bgr=bgr)
+    if whole and report.reinitialized:
+        raise ValueError(
+            f"{source} lacks weights of {architecture}: {', '.join(report.reinitialized[:5])}. What it answers would mean nothing."
+        )
     if report.skipped or report.reinitialized:
         print(report)
     return model

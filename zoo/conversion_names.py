@@ -135,7 +135,8 @@ CAFFE: dict[str, tuple[Names, tuple, float | None]] = {
 }
 # classifiers beside the body, which matter in training only
 BESIDE = re.compile(r"(aux\d|loss[12])\b.*")
-LAST = ("fc", "linear", "fc8", "conv10", "loss3/classifier")
+# ours, PyTorch's, Caffe's, keras.applications'
+LAST = ("head", "fc", "linear", "fc8", "conv10", "loss3/classifier", "predictions")
 
 
 def last(modules: Iterable[str]) -> str | None:
