@@ -67,16 +67,18 @@ def verify(name: str, data: str | os.PathLike[str] | None = None) -> Verified:
             f"{card['data']['sha256']} ({card['data']['name']})."
         )
     found = shipping.measure(model, images)
-    stated, faults = card["test"], _faults(card, found, zoo.cost(model).parameters)
+    stated, faults = card["test"], _faults(card, found, zoo.cost(model), images)
     ok = stated["low"] <= found["accuracy"] <= stated["high"] and not faults
     return Verified(shipped.stem(card), ok, stated, found, faults)
 
 
-def _faults(card: dict[str, Any], found: dict[str, Any], parameters: int) -> tuple[str, ...]:
+def _faults(card: dict[str, Any], found: dict[str, Any], cost: zoo.Cost, images: loading.Data) -> tuple[str, ...]:
     """What of a card is not so, but for its accuracy; an interval of one's own choice would admit any."""
     stated = card["test"]
     interval = wilson(stated["accuracy"], stated["n"])
     text = shipped.FOLDER / f"{shipped.stem(card)}.md"
+    size = (shipped.FOLDER / card["file"]).stat().st_size
+    counts = {split: sum(numbers.values()) for split, numbers in images.counts.items()}
     wrong = {
         f"the interval of {100 * stated['accuracy']:.2f} % of {stated['n']:,} is {100 * interval[0]:.2f} to "
         f"{100 * interval[1]:.2f}": not np.allclose(interval, (stated["low"], stated["high"]), rtol=0, atol=1e-6),
@@ -84,7 +86,14 @@ def _faults(card: dict[str, Any], found: dict[str, Any], parameters: int) -> tup
         f"the loss is {found['loss']:.4f}, the card says {stated['loss']:.4f}": not np.isclose(
             found["loss"], stated["loss"], rtol=LOSS
         ),
-        f"there are {parameters:,} parameters, the card says {card['parameters']:,}": parameters != card["parameters"],
+        **{
+            f"{what.replace('_', ' ')}: {getattr(cost, what):,}, the card says {card[what]:,}": getattr(cost, what)
+            != card[what]
+            for what in ("parameters", "multiply_adds")
+        },
+        f"the file has {size:,} bytes, the card says {card['bytes']:,}": size != card["bytes"],
+        "the classes are not the data's, or in another order": list(images.class_names) != card["classes"],
+        f"the data have {counts} images, the card says {card['data']['counts']}": counts != card["data"]["counts"],
         f"{text.name} says otherwise than its twin": text.read_text(encoding="utf-8") != pretrained_card.markdown(card),
     }
     return tuple(said for said, fault in wrong.items() if fault)

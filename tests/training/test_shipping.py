@@ -117,7 +117,7 @@ def test_verify_believes_neither_file_nor_card(card, package, capsys):
     assert main(["verify", "other"]) == 2
 
 
-@pytest.mark.parametrize("changed", ["accuracy", "interval", "loss", "parameters", "text"])
+@pytest.mark.parametrize("changed", ["accuracy", "interval", "loss", "parameters", "multiply_adds", "bytes", "classes", "counts", "text"])
 def test_verify_sees_what_was_changed_in_a_card(card, package, changed):
     before = (package / "mobilenet_v1-digits.md").read_text()
     test = card["test"]
@@ -127,8 +127,12 @@ def test_verify_sees_what_was_changed_in_a_card(card, package, changed):
         test["low"], test["high"] = 0.0, 1.0
     elif changed == "loss":
         test["loss"] *= 0.9
-    elif changed == "parameters":
-        card["parameters"] += 1
+    elif changed in ("parameters", "multiply_adds", "bytes"):
+        card[changed] += 1
+    elif changed == "classes":  # which are what a user is told
+        card["classes"] = card["classes"][::-1]
+    elif changed == "counts":
+        card["data"]["counts"]["train"] -= 1
     pretrained_card.write(card)
     if changed == "text":
         (package / "mobilenet_v1-digits.md").write_text(before.replace("Seeds: 3", "Seeds: 4"))
