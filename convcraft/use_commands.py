@@ -5,10 +5,13 @@ import glob
 import os
 import pathlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import printing, sources
 from .quiet import import_keras, stderr_filtered
+
+if TYPE_CHECKING:
+    import keras
 
 FORMATS = ("savedmodel", "onnx", "tflite")
 
@@ -19,6 +22,8 @@ def evaluate_command(options: argparse.Namespace) -> None:
     import_keras()
     from convcraft.training import evaluate
 
+    if options.data is None and options.preprocessing:
+        raise ValueError("Expected --preprocessing with --data; a run's own images are as its model had them.")
     if options.data is None and source.run:
         result = evaluate.evaluate_run(source.run, sources.seconds(source.run))
         splits = {key: value for key, value in result.items() if key in ("val", "test")}
@@ -27,7 +32,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
     else:
         wanted = ("train", "val", "test") if options.all else ("val", "test")
         notes: list[str] = []  # told where there are numbers beside them; an error stands alone
-        splits = evaluate.on_data(sources.load(source), options.data, wanted, options.image_size, notes.append)
+        splits = evaluate.on_data(_taking_raw(source, options.preprocessing), options.data, wanted, options.image_size, notes.append)
         for note in notes:
             _aside(note)
         if options.all:
@@ -56,7 +61,7 @@ def predict_command(options: argparse.Namespace) -> int:
     from convcraft.training import predict
 
     keras.utils.set_random_seed(options.seed)  # of dropout
-    net = sources.load(source)
+    net = _taking_raw(source, options.preprocessing)
     found = predict.pictures(
         net,
         paths,
@@ -99,7 +104,7 @@ def export_command(options: argparse.Namespace) -> None:
     from convcraft.training import exporting, predict
 
     exporting.kind_of(target, options.format)  # before a model is loaded, or downloaded
-    net = sources.load(source)
+    net = _taking_raw(source, options.preprocessing)
     images = None
     if pictures:
         images = np.stack([predict.reader(net, _checked_size(net))(path) for path in pictures]).astype("float32")
@@ -115,6 +120,27 @@ def export_command(options: argparse.Namespace) -> None:
         beside = target / "classes.txt" if target.is_dir() else target.with_name(f"{target.name}.classes.txt")
         beside.write_text("\n".join(names) + "\n", encoding="utf-8")
         print(f"{beside}: the names of its {len(names)} outputs.")
+
+
+def _taking_raw(source: sources.Source, preprocessing: str | None) -> "keras.Model":
+    """The model of a source, behind the preprocessing that it lacks, which is told."""
+    net = sources.load(source)
+    if not preprocessing and (source.file is None or source.run):  # ours, and recipes', take raw images
+        return net
+    from convcraft.training.tuning.preprocessing import raw, unknown
+
+    if not preprocessing and unknown(net):
+        _aside(
+            f"{source.said} has no layer that preprocesses images: it is fed raw ones, 0-255. Where it was trained on "
+            "others, add --preprocessing 0-1, tf, torch or caffe."
+        )
+        return net
+    made, done = raw(net, preprocessing or None)
+    if made is not net:
+        _aside(f"{source.said} takes {done}.")
+        if getattr(net, "loss", None) is not None:  # which tells what its outputs mean
+            made.compile(loss=net.loss)
+    return made
 
 
 def _aside(line: str) -> None:
@@ -183,9 +209,18 @@ def _checked_size(net):
     return (OPEN, OPEN) if None in net.input_shape[1:3] else None
 
 
+def _source_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", metavar="SOURCE", help=sources.HELP)
+    command.add_argument(
+        "--preprocessing",
+        choices=("raw", "0-1", "tf", "torch", "caffe"),
+        help="what a Keras model without preprocessing of its own was trained on (known of keras.applications)",
+    )
+
+
 def evaluate_arguments(command: argparse.ArgumentParser) -> None:
     """What `convcraft evaluate` takes."""
-    command.add_argument("source", metavar="SOURCE", help=sources.HELP)
+    _source_arguments(command)
     command.add_argument("--data", help="other data: a name, a folder of class folders, a .csv or an .npz")
     command.add_argument("--all", action="store_true", help="with --data: its training images, too")
     command.add_argument("--image-size", type=int, default=0, help="with --data, for a model that takes any size")
@@ -194,7 +229,7 @@ def evaluate_arguments(command: argparse.ArgumentParser) -> None:
 def predict_arguments(command: argparse.ArgumentParser) -> None:
     """What `convcraft predict` takes."""
     command.description = "Name what is in pictures. The status is 1 where one of them could not be read, else 0."
-    command.add_argument("source", metavar="SOURCE", help=sources.HELP)
+    _source_arguments(command)
     command.add_argument("pictures", metavar="PICTURE", nargs="+", help="image files, and folders, also within folders")
     command.add_argument("--top", type=int, default=3, help="how many classes to name (default 3)")
     command.add_argument("--format", choices=tuple(printing.FORMATS), default="text", help="text, json or csv")
@@ -212,7 +247,7 @@ def predict_arguments(command: argparse.ArgumentParser) -> None:
 
 def export_arguments(command: argparse.ArgumentParser) -> None:
     """What `convcraft export` takes."""
-    command.add_argument("source", metavar="SOURCE", help=sources.HELP)
+    _source_arguments(command)
     command.add_argument("file", metavar="FILE", help="the new .onnx or .tflite file; a folder for savedmodel")
     command.add_argument("--format", choices=FORMATS, help="where FILE does not tell; without a suffix: savedmodel")
     command.add_argument(

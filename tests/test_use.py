@@ -415,6 +415,34 @@ def test_evaluate_on_some_of_the_classes_in_any_order(classes, tmp_path):
     assert ("2 of the model's 3 classes are in the data; it may answer any of them." in said) == (len(classes) == 2)
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["own", "keras.applications"])
+def test_models_without_preprocessing(known, tmp_path, photos, capsys):
+    """What keras.applications expects is known by name; of other models the user says it, or is told."""
+    if known:
+        model = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=3)
+    else:
+        image = x = keras.Input((32, 32, 3))
+        x = keras.layers.Concatenate()([keras.layers.Conv2D(4, 3, padding="same")(x), x])  # the image in a list, too
+        x = keras.layers.Dense(3)(keras.layers.GlobalMaxPooling2D()(x))
+        model = keras.Model(image, x)
+        model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for layer in model.layers:
+        layer.set_weights([w + draw(w.shape, low=-0.1, high=0.1, seed=len(w.shape)) for w in layer.get_weights()])
+    model.save(tmp_path / "m.keras")
+    words = ["predict", str(tmp_path / "m.keras"), str(photos / "b.png"), "--format", "json"]
+    read = predict.reader(model, None)(photos / "b.png")[None]
+    outputs = model.predict(read / 127.5 - 1, verbose=0)[0]
+    expected = outputs if known else special.softmax(outputs)
+    assert cli.main([*words, *([] if known else ["--preprocessing", "tf"])]) == 0
+    said = capsys.readouterr()
+    found = {each["index"]: each["probability"] for each in json.loads(said.out)[0]["predictions"]}
+    np.testing.assert_allclose([found[index] for index in range(3)], expected, rtol=1e-4)
+    assert "'tf' preprocessing added" in said.err
+    if not known:
+        assert cli.main(words) == 0
+        assert "it is fed raw ones, 0-255" in capsys.readouterr().err
+
+
 def test_evaluate_where_numbers_stand_for_names(tmp_path):
     """Folders "0", "1", "10", "11", "2" … are sorted as text: a model that was built for 12 classes learned them so."""
     for label in range(12):

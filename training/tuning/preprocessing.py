@@ -48,6 +48,15 @@ def raw(body: Model, wanted: str | None) -> tuple[Model, str]:
     return behind(body, lambda images: _changed(images, mode)), f"raw 0-255 images; {mode!r} preprocessing added"
 
 
+def unknown(model: keras.Model) -> bool:
+    """Whether nothing tells which images a model was trained on."""
+    try:
+        raw(model, None)
+    except ValueError:
+        return True
+    return False
+
+
 def preprocesses(layer: keras.layers.Layer) -> bool:
     """Whether a layer is Keras's or ours for it, or the convolution that `_changed` has put there."""
     return isinstance(layer, PREPROCESSING) or layer.name == "preprocess"
@@ -57,13 +66,15 @@ def behind(body: keras.Model, change: Any) -> Model:
     """The same layers behind `change`, a function of the images."""
     changed: dict[int, Any] = {}
 
+    def behind_it(x):
+        if not isinstance(getattr(getattr(x, "_keras_history", None), "operation", None), keras.layers.InputLayer):
+            return x
+        if id(x) not in changed:
+            changed[id(x)] = change(x)
+        return changed[id(x)]
+
     def call(layer, *args, **kwargs):
-        x = args[0]
-        if isinstance(getattr(getattr(x, "_keras_history", None), "operation", None), keras.layers.InputLayer):
-            if id(x) not in changed:
-                changed[id(x)] = change(x)
-            args = (changed[id(x)], *args[1:])
-        return layer(*args, **kwargs)
+        return layer(*keras.tree.map_structure(behind_it, args), **kwargs)  # some layers take lists
 
     made = keras.models.clone_model(body, clone_function=lambda layer: layer, call_function=call)
     return Model(made.inputs[0], made.outputs[0], name=body.name)
