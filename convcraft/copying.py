@@ -68,7 +68,9 @@ def copy_command(options: argparse.Namespace) -> int:
         raise ValueError(f"Expected FILE to have another name than a module it imports, received {options.file!r}.")
     target.write_text(content, encoding="utf-8")
     needs = " It needs Keras, and convcraft no more." if options.with_model else ""
-    print(f"{target} is yours: change it, and run `python {shlex.quote(str(target))}` (--help shows its options).{needs}")
+    print(
+        f"{target} is yours: change it, and run `python {shlex.quote(str(target))}` (--help shows its options).{needs}"
+    )
     return 0
 
 

@@ -50,8 +50,8 @@ def _rows(predictions: list["Prediction"]) -> list[dict[str, Any]]:
 
 
 def as_json(predictions: list["Prediction"]) -> str:
-    """As JSON: a list of pictures."""
-    return json.dumps(_rows(predictions), indent=1, ensure_ascii=False) + "\n"
+    """As JSON: a list of pictures. Only ASCII, for a terminal or pipe of any encoding."""
+    return json.dumps(_rows(predictions), indent=1) + "\n"
 
 
 def as_csv(predictions: list["Prediction"]) -> str:

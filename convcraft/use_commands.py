@@ -32,7 +32,9 @@ def evaluate_command(options: argparse.Namespace) -> None:
     else:
         wanted = ("train", "val", "test") if options.all else ("val", "test")
         notes: list[str] = []  # told where there are numbers beside them; an error stands alone
-        splits = evaluate.on_data(_taking_raw(source, options.preprocessing), options.data, wanted, options.image_size, notes.append)
+        splits = evaluate.on_data(
+            _taking_raw(source, options.preprocessing), options.data, wanted, options.image_size, notes.append
+        )
         for note in notes:
             _aside(note)
         if options.all:
@@ -58,7 +60,7 @@ def predict_command(options: argparse.Namespace) -> int:
     import_keras()
     import keras
 
-    from convcraft.training import predict
+    from convcraft.training import predict, rundir
 
     keras.utils.set_random_seed(options.seed)  # of dropout
     net = _taking_raw(source, options.preprocessing)
@@ -83,7 +85,8 @@ def predict_command(options: argparse.Namespace) -> int:
         else:
             good.append(prediction)
     if options.output:
-        pathlib.Path(options.output).write_text(write(good), encoding="utf-8")
+        content = write(good).encode("utf-8", "surrogateescape")  # file names need not be UTF-8
+        rundir.write_atomically(options.output, lambda file: file.write(content))
         print(f"{options.output}: {len(good)} pictures" + (f"; {broken} could not be read." if broken else "."))
     elif not live:
         print(write(good), end="")

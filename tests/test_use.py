@@ -443,6 +443,44 @@ def test_models_without_preprocessing(known, tmp_path, photos, capsys):
         assert "it is fed raw ones, 0-255" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("logits", [False, True])
+def test_one_output_of_two_classes(logits, tmp_path, photos, capsys):
+    """Keras's cats and dogs: the output is how likely the second class is."""
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, keras.layers.Dense(1, None if logits else "sigmoid")(x))
+    model.layers[-1].set_weights([np.float32([[9], [0], [0]]), np.float32([-4])])
+    model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=logits))
+    model.save(tmp_path / "m.keras")
+    for number in range(20):
+        red = (number % 2) * 200 + number
+        save(tmp_path / "pets" / ("cat", "dog")[number % 2] / f"{number}.png", np.full((8, 8, 3), (red, 60, 60)))
+    file = tmp_path / "pets" / "dog" / "19.png"
+    share = special.expit(9 * 219 / 255 - 4)
+    assert cli.main(["predict", str(tmp_path / "m.keras"), str(file), "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)[0]["predictions"]
+    assert [each["index"] for each in found] == [1, 0]
+    np.testing.assert_allclose([each["probability"] for each in found], [share, 1 - share], rtol=1e-4)
+    assert cli.main(["evaluate", str(tmp_path / "m.keras"), "--data", str(tmp_path / "pets"), "--all"]) == 0
+    assert "all   accuracy 1.0000" in capsys.readouterr().out
+
+
+def test_probabilities_are_not_made_probabilities_again():
+    """Behind the last softmax may stand layers that change nothing; and the loss tells, too."""
+    image = keras.Input((4, 4, 3))
+    x = keras.layers.GlobalAveragePooling2D()(image)
+    one, two = (keras.layers.Dense(3, "softmax")(x) for _ in range(2))
+    mean = keras.Model(image, keras.layers.Average()([one, two]))
+    assert heads.find(mean) == heads.Head("softmax", False)
+    shaped = keras.Model(image, keras.layers.Reshape((3,))(keras.layers.Softmax()(keras.layers.Dense(3)(x))))
+    assert heads.find(shaped) == heads.Head("softmax", False)
+    own = keras.Model(image, keras.layers.Maximum()([one, two]))
+    own.compile(loss="sparse_categorical_crossentropy")
+    assert heads.find(own) == heads.Head("softmax", False)
+    own.compile(loss=layers.BootstrappedCrossentropy())
+    assert heads.find(own) == heads.Head("softmax", True)
+
+
 def test_evaluate_where_numbers_stand_for_names(tmp_path):
     """Folders "0", "1", "10", "11", "2" … are sorted as text: a model that was built for 12 classes learned them so."""
     for label in range(12):

@@ -106,7 +106,7 @@ def on_data(
     from .data import load
 
     head = heads.find(model)
-    if head.kind != "softmax":
+    if head.kind not in ("softmax", "binary"):
         raise ValueError(f"Expected a model that gives each image one class; {model.name} is for {head.kind}.")
     height, width, channels = model.input_shape[1:]
     if size and None not in (height, width):
@@ -116,7 +116,11 @@ def on_data(
     if say:
         for line in data.report.remarks():
             say(line)
-    net = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # the same layers
+    outputs = model.outputs[0]
+    if head.kind == "binary":
+        second = keras.ops.sigmoid(outputs) if head.logits else outputs
+        outputs = keras.ops.concatenate([1 - second, second], axis=-1)
+    net = keras.Model(model.inputs[0], outputs, name=model.name)  # the same layers
     net.compile()
     names, known = zoo.class_names(net) or [], data.class_names
     # numbers in place of names: folders "0", "1", "10", … are sorted as text, and so were those of the training
@@ -125,9 +129,8 @@ def on_data(
     requirements.fits(net, data if meant is None else dataclasses.replace(data, class_names=names))
     if say and meant is not None and len(meant) < len(names):
         say(f"{len(meant)} of the model's {len(names)} classes are in the data; it may answer any of them.")
-    if not head.logits:
-        tiny = keras.config.epsilon()
-        net = keras.Model(model.inputs[0], keras.ops.log(keras.ops.maximum(model.outputs[0], tiny)))
+    if head.kind == "binary" or not head.logits:
+        net = keras.Model(model.inputs[0], keras.ops.log(keras.ops.maximum(outputs, keras.config.epsilon())))
     wanted = [split for split in splits if split in data.counts]
     return {split: score_source(net, source(data, split), data.batch_size, meant)[0] for split in wanted}
 

@@ -95,6 +95,7 @@ def execute(
         print(f"{directory} is finished. Choose another --output to train again.")
         one.model, one.metrics = zoo.load_model(directory / "model.keras"), rundir.read_json(directory / "metrics.json")
         return one
+    before = directory.exists()
     if one.chief:
         rundir.write_atomically(directory / "recipe.py", lambda file: file.write(path.read_bytes()))
         print(f"{path.stem} on {config.data}, {_devices(strategy)}. Everything goes to {directory}", flush=True)
@@ -106,7 +107,8 @@ def execute(
     try:
         module.train(config, one)
     except BaseException:
-        _forget(directory)
+        if one.chief and not before:
+            _forget(directory)
         raise
     if one.model is None:
         raise ValueError(f"{path.stem}: expected train(config, run) to call run.fit(model, data).")

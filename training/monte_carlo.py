@@ -65,6 +65,7 @@ def with_dropout(model: keras.Model) -> keras.Model:
     sampled = keras.models.clone_model(model, clone_function=switch)
     if not found:
         raise ValueError(
-            f"Expected a model with dropout to sample from; {model.name} has none, and each sample would be the same."
+            f"Expected a model with dropout or DropPath to sample from; {model.name} has neither, and each sample "
+            "would be the same (FractalNet's joins are not sampled)."
         )
     return sampled

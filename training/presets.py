@@ -1,5 +1,6 @@
 """What a recipe takes from its options: its data and its loss, as the preset has them."""
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -39,6 +40,22 @@ def load(config: Common, augment: Any = None, **options: Any) -> data.Data:
         augment = data.draws.augmentation("modern", mirror)
     size = config.image_size or None
     return data.load(config.data, size=size, batch_size=config.batch_size, seed=config.seed, augment=augment, **options)
+
+
+def modern(images: data.Data, mirror: bool = True) -> data.Data:
+    """Data that were loaded already, as `load` gives them for the preset "modern".
+
+    Args:
+        images: a `training.data.Data`, but not of the user's own tf.data.
+        mirror: whether a mirrored image means the same.
+
+    Raises:
+        ValueError: for tf.data, whose images are augmented where they are made.
+    """
+    if images.streams:
+        raise ValueError("Expected preset=recipe with your own tf.data: augment and mix the images there, by .map.")
+    mix = images.mix or data.loading.mixer(len(images.class_names), images.seed)
+    return dataclasses.replace(images, augment=data.draws.augmentation("modern", mirror), mix=mix)
 
 
 def can_mirror(name: str) -> bool:

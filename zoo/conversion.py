@@ -220,7 +220,8 @@ def convert(
     report = load_weights(model, source, architecture=architecture, mean=mean, std=std, bgr=bgr)
     if whole and report.reinitialized:
         raise ValueError(
-            f"{source} lacks weights of {architecture}: {', '.join(report.reinitialized[:5])}. What it answers would mean nothing."
+            f"{source} lacks weights of {architecture}: {', '.join(report.reinitialized[:5])}. What it answers would "
+            "mean nothing."
         )
     if report.skipped or report.reinitialized:
         print(report)

@@ -44,6 +44,41 @@ def test_digits_are_never_mirrored():
     assert names == ["rand_augment", "random_erasing"]
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("name", ["light", "standard", "modern"])
+def test_no_flip_holds_for_pipelines_and_the_preset(name, flip):
+    """Images that are dark on the left stay so: for hands, text, and whatever else means another thing mirrored."""
+    from convcraft.training import data
+
+    images = np.zeros((48, 16, 16, 3), "float32")
+    images[:, :, 8:] = 200
+    shown = to_numpy(data.draws.augmentation(name, flip)(images, np.arange(48, dtype="int32")))
+    mirrored = shown[:, :, :4].mean((1, 2, 3)) > shown[:, :, -4:].mean((1, 2, 3)) + 20
+    # RandAugment inverts some batches, and so changes sides of none or of all: other seeds, the same names
+    names = [each for group in ("transforms", "always") for each, _ in getattr(_layer(name, flip), group)]
+    assert ("flip" in names) == flip
+    assert name == "modern" or (10 < mirrored.sum() < 38) == flip and (mirrored.sum() == 0) == (not flip)
+
+
+def _layer(name, flip):
+    """The `RandomTransform` behind an augmentation, on JAX within `jit`."""
+    from convcraft.training import data
+
+    made = data.draws.augmentation(name, flip)
+    return getattr(made, "__wrapped__", made).__self__
+
+
+@pytest.mark.parametrize("options", [{}, {"flip": False}, {"alternate_flip": True}])
+def test_the_preset_mirrors_where_the_recipe_does(options):
+    x, y = np.zeros((40, 8, 8, 3), "uint8"), np.arange(40) % 2
+    np_options = {key: value for key, value in options.items() if key == "alternate_flip"}
+    config = Common(preset="modern")
+    config.flip = options.get("flip", True)
+    config.data = {"x": x, "y": y}
+    names = [name for name, _ in training.load(config, **np_options).augment.__self__.transforms]
+    assert ("flip" in names) == (not options), "alternating flips mirror by themselves"
+
+
 def test_the_rate_rises_for_a_twentieth_and_falls_along_a_cosine():
     rate = training.optimizer(MODERN, steps=200)._learning_rate
     found = [float(rate(step)) for step in (0, 5, 10, 105, 200)]

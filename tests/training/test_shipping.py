@@ -117,7 +117,9 @@ def test_verify_believes_neither_file_nor_card(card, package, capsys):
     assert main(["verify", "other"]) == 2
 
 
-@pytest.mark.parametrize("changed", ["accuracy", "interval", "loss", "parameters", "multiply_adds", "bytes", "classes", "counts", "text"])
+@pytest.mark.parametrize(
+    "changed", ["accuracy", "interval", "loss", "parameters", "multiply_adds", "bytes", "classes", "counts", "text"]
+)
 def test_verify_sees_what_was_changed_in_a_card(card, package, changed):
     before = (package / "mobilenet_v1-digits.md").read_text()
     test = card["test"]

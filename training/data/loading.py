@@ -100,9 +100,9 @@ def load(
         counts[split] = dict(zip(loaded.class_names, images, strict=True))
     shape = loaded.sources["train"].image_shape
     report = Report(name, counts, shape, dict(loaded.sizes), loaded.notes, dict(loaded.conversions), loaded.unreadable)
-    mixer = _mixer(len(loaded.class_names), seed) if mix else None
+    mixes = mixer(len(loaded.class_names), seed) if mix else None
     names, parts = loaded.class_names, loaded.sources
-    return Data(names, counts, shape, report, loaded.sha256, batch_size, seed, parts, augment, mixer, alternate_flip)
+    return Data(names, counts, shape, report, loaded.sha256, batch_size, seed, parts, augment, mixes, alternate_flip)
 
 
 def _read(source: Any, size: tuple[int, int] | None, channels: int | None) -> tuple[str, Loaded]:
@@ -183,7 +183,8 @@ def _from_streams(
     return Data(names, counts, shape, report, None, parts["train"].batches[0], seed, {}, streams=parts)
 
 
-def _mixer(classes, seed):
+def mixer(classes: int, seed: int) -> Any:
+    """What mixes images and labels of so many classes, by MixUp or CutMix."""
     from convcraft.layers import MixUpCutMix  # and Keras with it
 
     return MixUpCutMix(classes=classes, data_format="channels_last", seed=seed)

@@ -139,6 +139,8 @@ def load(source: str | os.PathLike[str], image_shape: tuple[int, ...], pretraine
     if named.file:
         model = load_source(named)
         return model if pretrained else _copy(model, False)
+    if not pretrained and shipped.of(name, weights):  # as wide as the one with weights, and with its stem
+        return _copy(zoo.create(name, input_shape=image_shape, weights=weights), False)
     if not pretrained:
         knobs = zoo.info(name).knobs
         bare = zoo.create(name, input_shape=image_shape)

@@ -37,7 +37,7 @@ class Linear:
     Attributes:
         kernel: float32 (features, classes).
         bias: float32 (classes,).
-        accuracy: mean over the folds of a cross-validation of the training images.
+        accuracy: mean over the folds of a cross-validation of the training images; NaN where a class has one image.
         right: for each training image of the cross-validation, whether it was recognized when held out.
         strength: scikit-learn's C, chosen by that.
     """
@@ -171,6 +171,7 @@ def _fitted(features: Features, key: str, make: Any, strengths: tuple[float, ...
         _, strength, right, softening = best
         score = share_right(right, labels, balanced)
         kernel, bias = _solve(features, key, np.arange(len(features.labels)), make(strength), classes)
+    score = score if folds > 1 else float("nan")
     return Linear(
         (softening * kernel).astype("float32"), (softening * bias).astype("float32"), float(score), right, strength
     )

@@ -135,7 +135,8 @@ class Task:
         options: dict[str, Any] = {"balanced": self.balanced, "seed": self.config.seed}
         some = {key: searched(features, key, self.config.seed) for key in earlier}
         found = {key: support_vectors(some[key], key, **options) for key in earlier}
-        level = max(found, key=lambda key: found[key].accuracy, default="")
+        # a class of one image leaves nothing to hold out: then the last of them
+        level = max(reversed(found), key=lambda key: np.nan_to_num(found[key].accuracy), default="")
         if level and some[level] is not features:
             return support_vectors(features, level, strength=found[level].strength, **options), level
         return found.get(level), level
@@ -168,13 +169,14 @@ class Task:
         config, said = self.config, {}
         mirrored = "and their mirror images" if self.mirror else "not mirrored"
         if linear is not None:
-            said["begins"] = (
-                f"with a head solved on the training images {mirrored}, "
-                f"{100 * linear.accuracy:.1f} % of them right when held out"
-            )
+            said["begins"] = f"with a head solved on the training images {mirrored}"
+            if np.isfinite(linear.accuracy):
+                said["begins"] += f", {100 * linear.accuracy:.1f} % of them right when held out"
         if trained:
             said["optimizer"] = f"{config.optimizer}, {config.schedule} schedule, weight decay {config.weight_decay:g}"
-            said["augmentation"] = "your tf.data's own" if self.images.streams else config.augment
+            modern = config.preset == "modern"  # of which rates by group leave out the cosine and averaged weights
+            augment = "RandAugment, erasing, MixUp or CutMix" if modern else config.augment
+            said["augmentation"] = "your tf.data's own" if self.images.streams else augment
             said["loss"] = config.loss
         if config.balance != "none":
             said["balance"] = config.balance

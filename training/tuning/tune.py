@@ -13,7 +13,7 @@ import numpy as np
 
 from convcraft.layers import Model
 
-from .. import balancing, data, distribute, evaluate, requirements, rundir
+from .. import balancing, data, distribute, evaluate, presets, requirements, rundir
 from ..callbacks import History
 from ..restoring import same_draws
 from ..runs import Run, save_model
@@ -188,9 +188,14 @@ def _train(task: Task, model: keras.Model, plan: Plan, run: Run | None, verbose:
 
 
 def _data(source: Any, given: Any, config: FineTuning) -> data.Data:
-    """The images, at a size that suits the model."""
-    if isinstance(given, data.Data):
-        return given
+    """The images, at a size that suits the model, and as the preset shows them."""
+    images = given if isinstance(given, data.Data) else _loaded(source, given, config)
+    if config.preset != "modern":
+        return images
+    return presets.modern(images, config.mirror and presets.can_mirror(images.report.name))
+
+
+def _loaded(source: Any, given: Any, config: FineTuning) -> data.Data:
     channels: int | None
     if isinstance(source, str | os.PathLike):
         size: Any = config.image_size or suggest_size(str(source), given)
@@ -205,7 +210,6 @@ def _data(source: Any, given: Any, config: FineTuning) -> data.Data:
         validation=config.validation,
         seed=config.seed,
         channels=channels,
-        mix=config.preset == "modern",
     )
 
 

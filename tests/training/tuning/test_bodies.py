@@ -160,6 +160,16 @@ class TestAgain:
             assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
 
 
+def test_new_weights_are_of_a_network_as_wide():
+    """Else a policy would be compared with another, larger network."""
+    for source in ("mobilenet_v1:tinyimagenet80", "resnet18:tinyimagenet80"):
+        old, new = (bodies.find(source, (64, 64, 3), pretrained=pretrained).model for pretrained in (True, False))
+        assert [layer.name for layer in new.layers] == [layer.name for layer in old.layers]
+        assert [w.shape for w in new.weights] == [w.shape for w in old.weights]
+        kernels = [(a, b) for a, b in zip(old.get_weights(), new.get_weights(), strict=True) if a.ndim == 4]
+        assert kernels and not any(np.array_equal(a, b) for a, b in kernels)
+
+
 class TestBlocks:
     def body(self):
         model = sequential(Block(4), Block(6), Block(8), kinds.GlobalAveragePooling2D(), kinds.Dense(5))

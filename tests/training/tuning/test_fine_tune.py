@@ -12,6 +12,7 @@ from harness import draw
 from convcraft import layers, training, zoo
 from convcraft.training import balancing
 from convcraft.training.tuning import bodies, frozen_features, policies
+from convcraft.training.tuning import tune as tuned
 from convcraft.training.tuning.choices import Choice
 from convcraft.training.tuning.options import FineTuning
 from convcraft.training.tuning.task import Task
@@ -357,6 +358,13 @@ class TestAuto:
         assert bool(tried) is retrains and ("nothing was retrained" in plan.why) is not retrains
         assert plan.policy == "linear"
 
+    def test_a_class_of_one_image_tells_nothing_held_out(self):
+        """With nothing held out, no share of it is right."""
+        images = data((19, 1))
+        plan = tune(images=images, policy="linear").plan
+        assert "begins" in plan.settings and "held out" not in plan.settings["begins"]
+        assert "held out" in tune(images=data(), policy="linear").plan.settings["begins"]
+
     def test_too_few_to_measure(self):
         tuned = tune(images=data((5, 12)), policy="auto")
         assert tuned.policy == "linear" and "only 5 images" in tuned.plan.why
@@ -403,6 +411,18 @@ class TestOptions:
         assert isinstance(tuned.model.loss, layers.BootstrappedCrossentropy) and tuned.model.loss.kind == "hard"
         assert "range test" in str(tuned.plan) and "cosine" in str(tuned.plan)
         assert len(tuned.history["loss"]) == 2
+
+    @pytest.mark.parametrize("given", ["Data", "arrays"])
+    def test_the_modern_preset(self, given):
+        """Its augmentation and mixing, of data that were loaded without them, too; and the plan says so."""
+        (x, y), images = pictures(), data()
+        done = tune(images=images if given == "Data" else {"x": x, "y": y}, policy="deep", preset="modern")
+        assert done.plan.settings["augmentation"] == "RandAugment, erasing, MixUp or CutMix"
+        assert np.isfinite(done.history["loss"]).all() and done.metrics["accuracy"] > 0
+        task = Task(
+            pretrained(), tuned._data(pretrained(), images, FineTuning(preset="modern")), FineTuning(), False, print
+        )
+        assert task.shown().mix is not None and "rand_augment" in dict(task.shown().augment.__self__.transforms)
 
     def test_the_seed_decides(self):
         """And not what was drawn before; what is drawn afterwards is as if nothing had happened."""
