@@ -79,10 +79,12 @@ def add(run: pathlib.Path) -> dict[str, Any]:
 
     test = metrics["test"]
     low, high = test.get("accuracy_interval") or wilson(test["accuracy"], test["n"])
-    probe = [sys.executable, "-c", PROBE, str(run / "model.keras"), json.dumps(config["data"]["image_shape"])]
-    speed, memory = json.loads(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
+    if "mean_iou" in test:
+        raise ValueError(f"{run} answers for pixels: its accuracy has no place among those of images.")
     if config["config"]["smoke"]:
         raise ValueError(f"{run} is a smoke run, which measures nothing.")
+    probe = [sys.executable, "-c", PROBE, str(run / "model.keras"), json.dumps(config["data"]["image_shape"])]
+    speed, memory = json.loads(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
     return {
         "recipe": config["recipe"],
         "options": options(config["command"]),
