@@ -107,6 +107,37 @@ def load(source: Source) -> "keras.Model":
     return net
 
 
+def load_for_raw(source: Source, preprocessing: str | None) -> "keras.Model":
+    """The model of a source, behind the preprocessing that it lacks, which is told on stderr.
+
+    Args:
+        source: of `find`.
+        preprocessing: what a model without preprocessing of its own was trained on: raw, 0-1, tf, torch or caffe; None
+            or "": what is known of keras.applications.
+
+    Raises:
+        ValueError: for `preprocessing` of a model that preprocesses images itself.
+    """
+    net = load(source)
+    if not preprocessing and (source.file is None or source.run):  # ours, and recipes', take raw images
+        return net
+    from convcraft.training.tuning.preprocessing import raw, unknown
+
+    if not preprocessing and unknown(net):
+        print(
+            f"convcraft: {source.said} has no layer that preprocesses images: it is fed raw ones, 0-255. Where it was "
+            "trained on others, add --preprocessing 0-1, tf, torch or caffe.",
+            file=sys.stderr,
+        )
+        return net
+    made, done = raw(net, preprocessing or None)
+    if made is not net:
+        print(f"convcraft: {source.said} takes {done}.", file=sys.stderr)
+        if getattr(net, "loss", None) is not None:  # which tells what its outputs mean
+            made.compile(loss=net.loss)
+    return made
+
+
 def names(source: Source, model: "keras.Model") -> list[str] | None:
     """The names of a model's classes; None where they are only the numbers that stand for names nobody gave."""
     from convcraft import zoo

@@ -5,13 +5,10 @@ import glob
 import os
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import printing, sources
 from .quiet import import_keras, stderr_filtered
-
-if TYPE_CHECKING:
-    import keras
 
 FORMATS = ("savedmodel", "onnx", "tflite")
 
@@ -33,7 +30,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
         wanted = ("train", "val", "test") if options.all else ("val", "test")
         notes: list[str] = []  # told where there are numbers beside them; an error stands alone
         splits = evaluate.on_data(
-            _taking_raw(source, options.preprocessing), options.data, wanted, options.image_size, notes.append
+            sources.load_for_raw(source, options.preprocessing), options.data, wanted, options.image_size, notes.append
         )
         for note in notes:
             _aside(note)
@@ -63,7 +60,7 @@ def predict_command(options: argparse.Namespace) -> int:
     from convcraft.training import predict, rundir
 
     keras.utils.set_random_seed(options.seed)  # of dropout
-    net = _taking_raw(source, options.preprocessing)
+    net = sources.load_for_raw(source, options.preprocessing)
     found = predict.pictures(
         net,
         paths,
@@ -107,7 +104,7 @@ def export_command(options: argparse.Namespace) -> None:
     from convcraft.training import exporting, predict
 
     exporting.kind_of(target, options.format)  # before a model is loaded, or downloaded
-    net = _taking_raw(source, options.preprocessing)
+    net = sources.load_for_raw(source, options.preprocessing)
     images = None
     if pictures:
         images = np.stack([predict.reader(net, _checked_size(net))(path) for path in pictures]).astype("float32")
@@ -123,27 +120,6 @@ def export_command(options: argparse.Namespace) -> None:
         beside = target / "classes.txt" if target.is_dir() else target.with_name(f"{target.name}.classes.txt")
         beside.write_text("\n".join(names) + "\n", encoding="utf-8")
         print(f"{beside}: the names of its {len(names)} outputs.")
-
-
-def _taking_raw(source: sources.Source, preprocessing: str | None) -> "keras.Model":
-    """The model of a source, behind the preprocessing that it lacks, which is told."""
-    net = sources.load(source)
-    if not preprocessing and (source.file is None or source.run):  # ours, and recipes', take raw images
-        return net
-    from convcraft.training.tuning.preprocessing import raw, unknown
-
-    if not preprocessing and unknown(net):
-        _aside(
-            f"{source.said} has no layer that preprocesses images: it is fed raw ones, 0-255. Where it was trained on "
-            "others, add --preprocessing 0-1, tf, torch or caffe."
-        )
-        return net
-    made, done = raw(net, preprocessing or None)
-    if made is not net:
-        _aside(f"{source.said} takes {done}.")
-        if getattr(net, "loss", None) is not None:  # which tells what its outputs mean
-            made.compile(loss=net.loss)
-    return made
 
 
 def _aside(line: str) -> None:
