@@ -1,6 +1,8 @@
 """Dropped branches cost nothing: a functional model's smaller graph for each choice of branches."""
 
 import itertools
+import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,11 +26,13 @@ class Branches:
     Attributes:
         choosers: the layers that choose, in the order of the model's layers.
         taken: the choice that is being traced or computed, one number a chooser; None elsewhere.
+        count: of choices, each of which compiles a step of its own when it first comes.
     """
 
     def __init__(self, model: keras.Model):
         self.model = model
         self.choosers = _choosers(model)
+        self.count = math.prod(len(chooser.odds) for chooser in self.choosers)
         self.taken: tuple[int, ...] | None = None
         self._graphs: dict[tuple[int, ...], _Graph] = {}
         self._calls: list[tuple[int, int]] = []
@@ -67,6 +71,7 @@ class Branches:
             compile: makes a train function of the model as it is.
         """
         functions: dict[tuple[int, ...], Callable[..., Any]] = {}
+        logging.getLogger("tensorflow").addFilter(_unexpected)
         if keras.backend.backend() == "jax":  # while training, the layers' variables have no values to build with
             for every in itertools.product(*(range(len(chooser.odds)) for chooser in self.choosers)):
                 self._prepare(every)
@@ -131,6 +136,11 @@ class _Graph:
         trained = self.model if same else _pruned(model, taken, "trained")
         reached = {id(v) for v in trained.trainable_variables}
         self.untouched = [v for v in model.trainable_variables if id(v) not in reached]
+
+
+def _unexpected(record: logging.LogRecord) -> bool:
+    """All but TensorFlow's warning that steps are compiled again and again, which here is meant."""
+    return "triggered tf.function retracing" not in str(record.msg)
 
 
 def _choosers(model: keras.Model) -> list[Chooser]:

@@ -51,6 +51,12 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts the bar."""
+        choices = getattr(getattr(self.model, "_branches", None), "count", 1)  # of a `layers.Model` with branches
+        if choices > 1:  # nothing can be told before most of them were made
+            self.announced = True
+            self._print(
+                f"The first epoch compiles up to {choices} steps, one for each choice of branches: it takes longer."
+            )
         if not self.live:
             return
         from rich.console import Console

@@ -222,3 +222,14 @@ def test_every_replica_takes_the_same_choice():
         (one, graphs), (two, others) = results[f"{name}1"], results[f"{name}2"]
         np.testing.assert_allclose(one, two, rtol=1e-4)
         assert graphs == others > 1
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's warning")
+def test_steps_that_are_meant_to_be_compiled_are_not_warned_of(caplog, monkeypatch):
+    import logging
+
+    monkeypatch.setattr(logging.getLogger("tensorflow"), "propagate", True)  # to caplog
+    fit(NETS["freeze"](), epochs=2)
+    logging.getLogger("tensorflow").warning("5 out of the last 5 calls to %r triggered tf.function retracing.", fit)
+    logging.getLogger("tensorflow").warning("something else")
+    assert [record.message for record in caplog.records if record.name == "tensorflow"] == ["something else"]

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from convcraft import training
+from convcraft import layers, training
 from convcraft.training import common, runs
 from convcraft.training.progress import Progress
 
@@ -59,6 +59,21 @@ def test_numbers_that_are_none_are_not_the_best(capsys):
 def test_a_loss_that_is_none_is_no_best_epoch(capsys):
     show(scores=[0.1, 0.2], loss=float("nan"))
     assert "best so far" not in capsys.readouterr().out
+
+
+def test_branches_are_announced(capsys):
+    """Each of their choices compiles a step when it first comes: what the first steps take says nothing."""
+    image = keras.Input((8, 8, 3))
+    columns = [keras.layers.Conv2D(2, 1)(image) for _ in range(3)]
+    x = layers.FreezeDropPath("square", seed=0)(columns)
+    model = layers.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    feed = types.SimpleNamespace(batch_size=2, start=0)
+    x, y = np.zeros((24, 8, 8, 3), "float32"), np.arange(24) % 2
+    model.fit(x, y, batch_size=2, verbose=0, callbacks=[Progress(feed, 12, 1)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("The first epoch compiles up to 3 steps, one for each choice of branches")
+    assert not any(line.startswith("About") for line in lines)
 
 
 def test_compiling_counts_once(capsys, monkeypatch):
