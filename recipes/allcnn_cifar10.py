@@ -4,9 +4,13 @@ Teaches    strided convolutions in place of poolings, and no dense layer; `--for
            and as many weights, `base` and `strided` the paper's others
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
-Accuracy   not measured yet
-Time       not measured yet. 281 million multiply-adds an image; 71 at --width 0.5
-Command    convcraft train allcnn_cifar10 --data cifar10
+Accuracy   36.1 % (n = 1, seed 0) after 4 epochs at --width 0.5 on the 10,000 test images of CIFAR-10 (JPEG), whose
+           pixels were recompressed at quality 75: cut short, it says that the recipe learns. A whole training: not
+           measured yet
+Time       4 min for these on 2 CPU cores that were shared with other work. 281 million multiply-adds an image; 71 at
+           --width 0.5
+Command    convcraft train allcnn_cifar10 --data cifar10    (measured: --data cifar10_jpeg --epochs 4 --precision
+           mixed_bfloat16 --width 0.5)
 Differs    from the paper: 30 epochs in place of 350, a rate that falls twice, at 1/2 and 3/4; images standardized by
            channel in place of whitened; shifts repeat the border. Weight decay is decoupled: the paper's 1e-3 acts
            tenfold through a momentum of 0.9, so it is 1e-2 here

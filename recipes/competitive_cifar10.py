@@ -4,10 +4,13 @@ Teaches    maxout as a join: 1x1, 3x3, 5x5 and 7x7 kernels side by side, each no
            `--join sum` and `--join concat` are its rivals
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
-Accuracy   not measured yet
-Time       not measured yet. 316 million multiply-adds an image; 85 at --width 0.25; 1.2 billion at
-           --width 1
-Command    convcraft train competitive_cifar10 --data cifar10
+Accuracy   56.5 % (n = 1, seed 0) after 3 epochs at --width 0.25 on the 10,000 test images of CIFAR-10 (JPEG), whose
+           pixels were recompressed at quality 75: cut short, it says that the recipe learns. A whole training: not
+           measured yet
+Time       7 min for these on 2 CPU cores that were shared with other work. 316 million multiply-adds an image; 85 at
+           --width 0.25; 1.2 billion at --width 1
+Command    convcraft train competitive_cifar10 --data cifar10    (measured: --data cifar10_jpeg --epochs 3 --precision
+           mixed_bfloat16 --width 0.25)
 Differs    from the paper, whose settings we could not open: half of the channels of a public reimplementation; rate,
            decay, batch, shifts and mirroring as in the ResNets of its time; 30 epochs. Weight decay is decoupled: 5e-4
            acts tenfold through a momentum of 0.9, so it is 5e-3 here

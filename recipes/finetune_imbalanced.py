@@ -6,9 +6,11 @@ Teaches    why accuracy misleads where one class is most of the images, and the 
            (weights); Wei's tips, ChaLearn 2015
 Data       a folder of class folders of unequal size (measured: 4,886 crops of blood cells, 11.5 : 1), else the embedded
            digits
-Accuracy   not measured yet
-Time       not measured yet
-Command    convcraft train finetune_imbalanced --data FOLDER
+Accuracy   100 % of all and of each class (n = 1, seed 0; 99.2 to 100) on 489 crops of blood cells, 36 and 37 of them
+           of the rare classes, from 4,397: frozen features all but solve it without a remedy, too
+           (docs/fine-tuning.md). What the remedies gain where it is harder: docs/imbalance.md
+Time       78 s on 2 CPU cores
+Command    convcraft train finetune_imbalanced --data FOLDER    (measured: --data bccd)
 Differs    from finetune_folder: small classes are shown as often as the largest; the balanced accuracy is printed
 Not for    classes of about the same size, where nothing needs a remedy
 """

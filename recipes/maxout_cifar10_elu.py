@@ -4,9 +4,13 @@ Teaches    activations chosen apart for convolutions and for dense layers; maxou
            an activation that is learned; filters bounded in norm
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
-Accuracy   not measured yet
-Time       not measured yet. 98 million multiply-adds an image; 27 at --width 0.25; 372 at --width 1
-Command    convcraft train maxout_cifar10_elu --data cifar10
+Accuracy   55.3 % (n = 1, seed 0) after 5 epochs at --width 0.25 on the 10,000 test images of CIFAR-10 (JPEG), whose
+           pixels were recompressed at quality 75: cut short, it says that the recipe learns. A whole training: not
+           measured yet
+Time       3 min for these on 2 CPU cores that were shared with other work. 98 million multiply-adds an image; 27 at
+           --width 0.25; 372 at --width 1
+Command    convcraft train maxout_cifar10_elu --data cifar10    (measured: --data cifar10_jpeg --epochs 5 --precision
+           mixed_bfloat16 --width 0.25)
 Differs    from the maxout paper, whose network this is: ELU in place of maxout in the convolutions, as the comparison
            (Mishkin and others 2016, on ImageNet) finds best beside a maxout head; half of its channels; LeCun's first
            weights in them, standardized colours, shifts and mirroring; rate, schedule and 30 epochs are ours

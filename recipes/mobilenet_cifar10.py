@@ -3,9 +3,12 @@
 Teaches    depthwise separable convolutions, a ninth of the work of full ones; the width multiplier
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
-Accuracy   not measured yet
-Time       not measured yet. 176 million multiply-adds an image; 45 at --width 0.5; 12 at --width 0.25
-Command    convcraft train mobilenet_cifar10 --data cifar10
+Accuracy   47.3 % (n = 1, seed 0) after 4 epochs at --width 0.5 on the 10,000 test images of CIFAR-10 (JPEG), whose
+           pixels were recompressed at quality 75: cut short, it says that the recipe learns. A whole training: not
+           measured yet
+Time       13 min for these on 2 CPU cores that were shared with other work. 176 million multiply-adds an image; 45 at
+           --width 0.5; 12 at --width 0.25
+Command    convcraft train mobilenet_cifar10 --data cifar10    (measured: --data cifar10_jpeg --epochs 4 --width 0.5)
 Differs    from the paper, which is on ImageNet: the stem and the first stage keep the resolution; 30 epochs; RMSprop at
            0.001 with a rate that falls to a hundredth (the authors' 0.045 is for an epsilon of 1; Keras's is 1e-7).
            No weight decay: the paper has little or none on the depthwise kernels, which are not told apart here

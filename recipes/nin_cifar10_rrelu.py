@@ -4,9 +4,13 @@ Teaches    what stands in ReLU's place: `--activation relu`, `leaky`, `very_leak
            divides negative inputs by a number drawn from 3 to 8 in training, by 5.5 at inference
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
-Accuracy   not measured yet
-Time       not measured yet. 222 million multiply-adds an image; 59 at --width 0.5
-Command    convcraft train nin_cifar10_rrelu --data cifar10
+Accuracy   57.4 % (n = 1, seed 0) after 4 epochs at --width 0.5 on the 10,000 test images of CIFAR-10 (JPEG), whose
+           pixels were recompressed at quality 75: cut short, it says that the recipe learns. A whole training: not
+           measured yet
+Time       6 min for these on 2 CPU cores that were shared with other work. 222 million multiply-adds an image; 59 at
+           --width 0.5
+Command    convcraft train nin_cifar10_rrelu --data cifar10    (measured: --data cifar10_jpeg --epochs 4 --precision
+           mixed_bfloat16 --width 0.5)
 Differs    from the paper (Xu and others 2015), of which we could open the method and the table only: rate, decay and
            batch are ours, and so are shifts and mirroring; 30 epochs; images standardized by channel
 Not for    large data: RReLU's gain is in the gap between training and test

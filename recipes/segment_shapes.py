@@ -3,11 +3,10 @@
 Teaches    segmentation from images and masks to mean IoU: what the data are, which networks answer with a map, and
            how the report shows where they err; replace `scenes` by your own images and masks
 Data       generated: up to four shapes of random place, size, angle and colour before a noisy gradient
-Accuracy   mean IoU 27.8 %, 85.1 % of the pixels (n = 1, seed 0) on 240 scenes after 6 epochs of FCN-8s from random
-           weights: little more than the background, which is 84 % of the pixels. It was still learning; the 15
-           epochs of the default, and the encoder-decoder, are not measured yet
-Time       2 min of CPU time (on 2 cores that were shared with much other work, 12 min)
-Command    convcraft train segment_shapes    (measured: --epochs 6)
+Accuracy   mean IoU 65.4 %, 93.3 % of the pixels (n = 1, seed 0) on 240 scenes, by FCN-8s from random weights; the
+           background alone is 84 % of the pixels. The encoder-decoder: not measured yet
+Time       2 min 20 s on 2 CPU cores
+Command    convcraft train segment_shapes
 Differs    from the networks' papers: images of 64x64, narrow networks trained from scratch
            `--preset modern` averages the weights and warms up: masks are not mixed, nor images augmented
 Not for    judging networks: real photographs are harder

@@ -4,9 +4,11 @@ Teaches    what each tip is worth: switch one off (`--no-prelu`, `--no-batch-nor
            but the dropout it is the paper's network
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
-Accuracy   not measured yet
-Time       not measured yet. 89 million multiply-adds an image
-Command    convcraft train squeezenet_cifar10 --data cifar10
+Accuracy   75.3 % (n = 1, seed 0) after 3 epochs on the 10,000 test images of CIFAR-10 (JPEG), whose pixels were
+           recompressed at quality 75: cut short, it says that the recipe learns. A whole training: not measured yet
+Time       14 min for these on 2 CPU cores that were shared with other work. 89 million multiply-adds an image
+Command    convcraft train squeezenet_cifar10 --data cifar10    (measured: --data cifar10_jpeg --epochs 3 --precision
+           mixed_bfloat16)
 Differs    from the paper, which is on ImageNet: the tips; a stem of stride 1 and one pooling less; batches of 128 in
            place of 512; 20 epochs. Weight decay is decoupled: the paper's 2e-4 acts tenfold through a momentum of 0.9,
            so it is 2e-3 here

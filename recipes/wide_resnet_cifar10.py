@@ -4,10 +4,13 @@ Teaches    width in place of depth: 16 layers, four times as wide, are published
            narrow ones at 6.4; pre-activated blocks; dropout within them
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
-Accuracy   not measured yet
-Time       not measured yet. 393 million multiply-adds an image; 101 at --widen 2; 5.2 billion at --depth 28
-           --widen 10
-Command    convcraft train wide_resnet_cifar10 --data cifar10
+Accuracy   73.4 % (n = 1, seed 0) after 3 epochs at --widen 2.0 on the 10,000 test images of CIFAR-10 (JPEG), whose
+           pixels were recompressed at quality 75: cut short, it says that the recipe learns. A whole training: not
+           measured yet
+Time       7 min for these on 2 CPU cores that were shared with other work. 393 million multiply-adds an image; 101 at
+           --widen 2; 5.2 billion at --depth 28 --widen 10
+Command    convcraft train wide_resnet_cifar10 --data cifar10    (measured: --data cifar10_jpeg --epochs 3 --precision
+           mixed_bfloat16 --widen 2.0)
 Differs    from the paper: WRN-16-4 in place of 28-10, 30 epochs in place of 200, the rate falls to a tenth at 1/2 and
            3/4 in place of a fifth at 3/10, 6/10 and 8/10. Weight decay is decoupled and spares biases and
            normalization: the paper's 5e-4 acts tenfold through a momentum of 0.9, so it is 5e-3 here
