@@ -3,9 +3,11 @@
 Teaches    what an average of probabilities gains over its members; snapshots at the ends of a cyclical learning rate
            (arXiv 1704.00109); one saved file that holds all members and is used as any other
 Data       cifar10, or where it is not at hand the embedded digits
-Accuracy   not measured yet
-Time       not measured yet
-Command    convcraft train ensemble_cifar10
+Accuracy   74.9 % (n = 1, seed 0) on the 10,000 test images of CIFAR-10 (JPEG), whose pixels were recompressed at
+           quality 75, after 6 epochs. Its three snapshots have 63.0, 72.0 and 75.7 % of the validation images: so
+           unequal, they gain nothing over the last. Longer cycles: not measured yet; docs/ensembles.md has others
+Time       7 min on 2 CPU cores
+Command    convcraft train ensemble_cifar10    (measured: --data cifar10_jpeg --epochs 6 --precision mixed_bfloat16)
 Differs    from the paper: few epochs; a ResNet-20 with decoupled decay, as in `resnet20_cifar10`. With --preset modern
            the rate of snapshots falls along their cosines still, without the preset's warm-up
 Not for    where answers must be quick: it costs what its members cost together

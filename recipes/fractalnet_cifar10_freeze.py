@@ -6,7 +6,7 @@ Teaches    freeze-drop-path: each join trains one of its branches a batch, keeps
 Data       cifar10 (50,000 photographs, 32x32, of 10 classes; 5,000 of them for validation, 10,000 more to test), or
            where it is not at hand the embedded digits
 Accuracy   18.0 % (n = 1, seed 0) after 2 epochs on the 10,000 test images of CIFAR-10 (JPEG), whose pixels were
-           recompressed at quality 75: cut short, it says that the recipe learns. A whole training: not measured yet
+           recompressed at quality 75: cut short, it is little above chance. A whole training: not measured yet
 Time       8 min for these on 2 CPU cores that were shared with other work. 54 million multiply-adds an image; 845 at
            --width 1. In the first epoch, each of up to 36 choices of branches compiles a step of its own
 Command    convcraft train fractalnet_cifar10_freeze --data cifar10    (measured: --data cifar10_jpeg --epochs 2
