@@ -178,7 +178,7 @@ def label(row: dict[str, str], rows: list[dict[str, str]]) -> str:
 
 
 def draw() -> None:
-    """Accuracy against cost, a panel for each data set; a hollow point is a training that was cut short."""
+    """Accuracy against cost, a panel for each data set; without trainings that were cut short."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -187,15 +187,14 @@ def draw() -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     matplotlib.rcParams["svg.hashsalt"] = "convcraft"  # the same file from the same rows
-    rows = read()
+    rows = [row for row in read() if int(row["epochs"]) >= advice.ENOUGH]
     names = list(dict.fromkeys(row["data"] for row in rows))
     figure, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 3.6), squeeze=False)
     for axis, name in zip(axes.flat, names, strict=True):
         for row in (row for row in rows if row["data"] == name):
             cost, share = int(row["multiply_adds"]) / 1e6, 100 * float(row["accuracy"])
             spread = [[share - 100 * float(row["low"])], [100 * float(row["high"]) - share]]
-            colour, inside = ("#1f5a9e", None) if int(row["epochs"]) >= advice.ENOUGH else ("#8a8f98", "white")
-            axis.errorbar(cost, share, yerr=spread, fmt="o", color=colour, mfc=inside, capsize=2, markersize=4)
+            axis.errorbar(cost, share, yerr=spread, fmt="o", color="#1f5a9e", capsize=2, markersize=4)
             axis.annotate(
                 label(row, rows),
                 (cost, share),

@@ -9,8 +9,8 @@ Accuracy   66.9 % (n = 1, seed 0) after 3 epochs at --width 0.25 on the 10,000 t
            measured yet
 Time       7 min for these on 2 CPU cores that were shared with other work. 321 million multiply-adds an image; 80 at
            --width 0.25; 1.3 billion at --width 1
-Command    convcraft train resnet_in_resnet_cifar10 --data cifar10    (measured: --data cifar10_jpeg --epochs 3 --precision
-           mixed_bfloat16 --width 0.25)
+Command    convcraft train resnet_in_resnet_cifar10 --data cifar10    (measured: --data cifar10_jpeg --epochs 3
+           --precision mixed_bfloat16 --width 0.25)
 Differs    from the paper, of which we have the architecture by a public reimplementation only: half of its channels;
            rate, decay, batch, shifts and mirroring are those of the ResNets it compares itself with; 30 epochs.
            Weight decay is decoupled: ResNet's 1e-4 acts tenfold through a momentum of 0.9, so it is 1e-3 here
