@@ -157,7 +157,7 @@ def recalibrate(net, images):
         for norm in norms:
             norm.momentum = number / (number + 1)  # the mean over the batches
         measured(images[start : start + 128].astype("float32"), training=False)
-    for norm, momentum in zip(norms, momenta):
+    for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum'''
 
 OPTIMIZERS = {

@@ -174,7 +174,8 @@ def test_data_of_the_file(tmp_path):
 
 def tidy(path):
     """What ruff says of a file, checked and formatted as this repository is."""
-    ruff = shutil.which("ruff") or pytest.skip("needs ruff")
+    beside = os.path.dirname(sys.executable)  # of an environment that is not activated
+    ruff = shutil.which("ruff") or shutil.which("ruff", path=beside) or pytest.skip("needs ruff")
     rules = ["--isolated", "--line-length", "120"]
     done = [
         subprocess.run([ruff, *words, str(path)], capture_output=True, text=True)

@@ -240,7 +240,7 @@ def test_samples_of_shares(tmp_path):
     shares = [guess.value for guess in found.guesses]
     assert abs(sum(shares) - 1) < 1e-6 and max(guess.std for guess in found.guesses) > 0
     np.testing.assert_allclose(found.entropy, stats.entropy(shares), rtol=1e-6)
-    with pytest.raises(ValueError, match="has none, and each sample would be the same"):
+    with pytest.raises(ValueError, match="has neither, and each sample would be the same"):
         list(predict.pictures(linear(activation="softmax"), [path], samples=3))
 
 
