@@ -121,16 +121,19 @@ def load_for_raw(source: Source, preprocessing: str | None) -> "keras.Model":
     net = load(source)
     if not preprocessing and (source.file is None or source.run):  # ours, and recipes', take raw images
         return net
-    from convcraft.training.tuning.preprocessing import raw, unknown
+    from convcraft.training.tuning.preprocessing import raw
 
-    if not preprocessing and unknown(net):
+    try:
+        made, done = raw(net, preprocessing or None)
+    except ValueError:  # nothing tells which images it was trained on
+        if preprocessing:
+            raise
         print(
             f"convcraft: {source.said} has no layer that preprocesses images: it is fed raw ones, 0-255. Where it was "
             "trained on others, add --preprocessing 0-1, tf, torch or caffe.",
             file=sys.stderr,
         )
         return net
-    made, done = raw(net, preprocessing or None)
     if made is not net:
         print(f"convcraft: {source.said} takes {done}.", file=sys.stderr)
         if getattr(net, "loss", None) is not None:  # which tells what its outputs mean

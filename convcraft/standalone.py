@@ -14,8 +14,13 @@ from .inlining import collect
 
 CLASSES = 13  # no layer has so many channels, so that a layer with 13 outputs must be one that knows the classes
 # height, width and channels of the data sets that recipes name
-SHAPES = {"digits": (32, 32, 1), "mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "tinyimagenet80": (64, 64, 3)}
-SHAPES["imagenet2012"] = (224, 224, 3)
+SHAPES = {
+    "digits": (32, 32, 1),
+    "mnist": (28, 28, 1),
+    "fashion_mnist": (28, 28, 1),
+    "tinyimagenet80": (64, 64, 3),
+    "imagenet2012": (224, 224, 3),
+}
 USUAL = (32, 32, 3)  # CIFAR's
 
 DOCSTRING = '''\

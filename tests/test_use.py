@@ -1,5 +1,6 @@
 """`convcraft predict`, `evaluate` and `export`: what a trained model says of pictures, measured against other tools."""
 
+import argparse
 import csv
 import hashlib
 import json
@@ -16,6 +17,7 @@ from scipy import special, stats
 import convcraft
 from convcraft import cli, layers, sources, training, use_commands, zoo
 from convcraft.training import evaluate, exporting, heads, imagenet_names, monte_carlo, predict
+from convcraft.training.tuning.preprocessing import INPUTS
 
 tensorflow_only = pytest.mark.skipif(BACKEND != "tensorflow", reason="exports from TensorFlow")
 
@@ -479,6 +481,13 @@ def test_probabilities_are_not_made_probabilities_again():
     assert heads.find(own) == heads.Head("softmax", False)
     own.compile(loss=layers.BootstrappedCrossentropy())
     assert heads.find(own) == heads.Head("softmax", True)
+
+
+def test_the_command_line_offers_the_preprocessing_that_there_is():
+    """It names them itself, for its help needs no Keras."""
+    parser = argparse.ArgumentParser()
+    use_commands.export_arguments(parser)
+    assert parser._option_string_actions["--preprocessing"].choices == INPUTS
 
 
 def test_evaluate_where_numbers_stand_for_names(tmp_path):

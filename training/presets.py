@@ -33,13 +33,15 @@ def load(config: Common, augment: Any = None, **options: Any) -> data.Data:
         >>> load(Common(data="digits", image_size=16)).image_shape
         (16, 16, 1)
     """
-    if config.preset == "modern":
-        options["mix"] = True
-        asked = getattr(config, "flip", True) and getattr(config, "mirror", True)  # a recipe's, fine-tuning's
-        mirror = asked and can_mirror(config.data) and not options.get("alternate_flip")  # which mirrors by itself
-        augment = data.draws.augmentation("modern", mirror)
     size = config.image_size or None
-    return data.load(config.data, size=size, batch_size=config.batch_size, seed=config.seed, augment=augment, **options)
+    augment = None if config.preset == "modern" else augment
+    images = data.load(
+        config.data, size=size, batch_size=config.batch_size, seed=config.seed, augment=augment, **options
+    )
+    if config.preset != "modern":
+        return images
+    asked = getattr(config, "flip", True) and getattr(config, "mirror", True)  # a recipe's, fine-tuning's
+    return modern(images, asked and can_mirror(config.data) and not images.alternate_flip)  # which mirrors by itself
 
 
 def modern(images: data.Data, mirror: bool = True) -> data.Data:

@@ -169,9 +169,8 @@ def _fitted(features: Features, key: str, make: Any, strengths: tuple[float, ...
                 best = loss, strength, right, softening
         assert best is not None
         _, strength, right, softening = best
-        score = share_right(right, labels, balanced)
+        score = share_right(right, labels, balanced) if folds > 1 else float("nan")
         kernel, bias = _solve(features, key, np.arange(len(features.labels)), make(strength), classes)
-    score = score if folds > 1 else float("nan")
     return Linear(
         (softening * kernel).astype("float32"), (softening * bias).astype("float32"), float(score), right, strength
     )

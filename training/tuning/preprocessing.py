@@ -48,15 +48,6 @@ def raw(body: Model, wanted: str | None) -> tuple[Model, str]:
     return behind(body, lambda images: _changed(images, mode)), f"raw 0-255 images; {mode!r} preprocessing added"
 
 
-def unknown(model: keras.Model) -> bool:
-    """Whether nothing tells which images a model was trained on."""
-    try:
-        raw(model, None)
-    except ValueError:
-        return True
-    return False
-
-
 def preprocesses(layer: keras.layers.Layer) -> bool:
     """Whether a layer is Keras's or ours for it, or the convolution that `_changed` has put there."""
     return isinstance(layer, PREPROCESSING) or layer.name == "preprocess"
