@@ -126,6 +126,9 @@ def activations() -> Iterator[Pair]:
 
         theirs = step(lambda x: kl.Lambda(lambda t: tf.nn.local_response_normalization(t, 2))(x))
         yield Pair("LocalResponseNormalization", "tf.nn.local_response_normalization", lrn, theirs, "below 1")
+    wide = {"filters": 32, "kernel_size": 3, "padding": "same", "groups": 2}
+    grouped = step(lambda x: ours.GroupedConv2D(**wide)(x))
+    yield Pair("GroupedConv2D", "Conv2D(groups=2)", grouped, step(lambda x: kl.Conv2D(**wide)(x)), "at most 1.3")
     boot = step(kl.ReLU(), loss=ours.BootstrappedCrossentropy("soft"), classes=1000)
     yield Pair("BootstrappedCrossentropy, 1000 classes", "SparseCategoricalCrossentropy", boot,
                step(kl.ReLU(), classes=1000), aim)  # fmt: skip

@@ -27,6 +27,7 @@ WHY = {
     "FractalJoin": "a mean of columns, some of which are dropped in training",
     "FractalPath": "global drop-path: one draw a batch, of the column that all joins keep",
     "FreezeDropPath": "trains one branch a batch, with those before it frozen and those after it dropped",
+    "GroupedConv2D": "AlexNet's two groups of channels, quick on processors, too",
     "HSVJitter": "changes hue, saturation and value of each image",
     "LocalResponseNormalization": "AlexNet's and GoogLeNet's normalization, before there was a better",
     "MaxNorm": "bounds each filter, so that high rates cannot blow it up",

@@ -28,6 +28,7 @@ EXPORTS = {
     "FractalPath": "fractal_join",
     "Freezable": "freezable",
     "FreezeDropPath": "freeze_drop_path",
+    "GroupedConv2D": "grouped_conv",
     "GroupedRates": "grouped_rates",
     "HSVJitter": "hsv_jitter",
     "initialize": "initialization",

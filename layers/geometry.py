@@ -69,14 +69,15 @@ def resample(
     fill_mode: str = "nearest",
     fill_value: float = 0.0,
     data_format: str = "channels_last",
+    interpolation: str = "bilinear",
 ) -> Tensor:
-    """Takes for each output pixel the input pixel that `matrices` names, bilinear."""
+    """Takes for each output pixel the input pixel that `matrices` names."""
     if images.shape[0] == 0:  # PyTorch's backend cannot
         return images
     return ops.image.affine_transform(
         images,
         matrices,
-        interpolation="bilinear",
+        interpolation=interpolation,
         fill_mode=fill_mode,
         fill_value=fill_value,
         data_format=data_format,

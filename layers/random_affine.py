@@ -1,4 +1,4 @@
-"""Rotation, zoom and shift in one resampling."""
+"""Rotation, zoom, shift and mirroring in one resampling."""
 
 from typing import Any
 
@@ -25,11 +25,14 @@ class RandomAffine(Augmentation):
         flip: whether to mirror left and right, half of the time.
         fill_mode: what lies outside: "nearest", "constant", "reflect" or "wrap" (see `keras.ops.image`).
         fill_value: for "constant".
+        interpolation: "bilinear", which blurs a little; "nearest", which takes pixels as they are; None for "nearest"
+            where images are only shifted and mirrored, by whole pixels then, and "bilinear" where they are turned or
+            scaled. Small images tell the difference: see `fast_cifar10`.
         seed: integer or None.
         data_format: "channels_last", "channels_first", or None for Keras's default.
 
     Call: `(images, training=True)`; (n, h, w, c) or (h, w, c), any dtype and range; the same shape in the compute
-    dtype. Bilinear. On TensorFlow not under XLA (as Keras's own), so `jit_compile="auto"` leaves it off.
+    dtype. On TensorFlow not under XLA (as Keras's own), so `jit_compile="auto"` leaves it off.
 
     Example:
         >>> RandomAffine(rotation=10, shift=0.1, seed=1)(np.zeros((2, 8, 8, 1), "uint8")).shape == (2, 8, 8, 1)
@@ -44,6 +47,7 @@ class RandomAffine(Augmentation):
         flip: bool = False,
         fill_mode: str = "nearest",
         fill_value: float = 0.0,
+        interpolation: str | None = None,
         seed: int | None = None,
         data_format: str | None = None,
         **kwargs: Any,
@@ -57,19 +61,24 @@ class RandomAffine(Augmentation):
         if not isinstance(flip, bool):
             raise ValueError(f"RandomAffine: expected flip to be True or False, received {flip!r}.")
         check_fill(fill_mode, fill_value, "RandomAffine")
+        if interpolation not in (None, "bilinear", "nearest"):
+            raise ValueError(
+                f"RandomAffine: expected interpolation 'bilinear', 'nearest' or None, received {interpolation!r}."
+            )
         self.rotation = rotation
         self.zoom = zoom
         self.shift = shift
         self.flip = flip
         self.fill_mode = fill_mode
         self.fill_value = fill_value
+        self.interpolation = interpolation or ("bilinear" if rotation or zoom else "nearest")
 
     def augment(self, images: Tensor, seeds: Tensor) -> Tensor:
         """The pure function: one draw of angle, factor, shifts and mirroring for each image."""
         first = self.data_format == "channels_first"
         height, width = ops.shape(images)[2:4] if first else ops.shape(images)[1:3]
         matrices = self.matrices(seeds, height, width)
-        return resample(images, matrices, self.fill_mode, self.fill_value, self.data_format)
+        return resample(images, matrices, self.fill_mode, self.fill_value, self.data_format, self.interpolation)
 
     def matrices(self, seeds: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:
         """float32 (n, 8): for each output pixel the input pixel to take, as in `keras.ops.image.affine_transform`."""
@@ -81,5 +90,5 @@ class RandomAffine(Augmentation):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("rotation", "zoom", "shift", "flip", "fill_mode", "fill_value")
+        names = ("rotation", "zoom", "shift", "flip", "fill_mode", "fill_value", "interpolation")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -33,7 +33,9 @@ class Config(training.Common):
     width: float = 0.4
     # of the first convolution; the paper's is 2, for 224x224
     stem_stride: int = 1
-    # largest shift as a share of the image
+    # the smallest crop, as a share of the image's area; 1 for shifts in place of crops
+    smallest_crop: float = 0.4
+    # largest shift as a share of the image, where there are no crops
     shift: float = 0.0625
     # mirror left and right; never for digits or text
     flip: bool = True
@@ -41,6 +43,8 @@ class Config(training.Common):
 
 def data(config):
     flip = config.flip and training.can_mirror(config.data)
+    if config.smallest_crop < 1:
+        return training.load(config, augment=layers.RandomResizedCrop(area=(config.smallest_crop, 1.0), flip=flip))
     return training.load(config, augment=layers.RandomAffine(shift=config.shift, flip=flip))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras import layers
 
-from convcraft.layers import CeilMaxPooling2D, DropPath, MaxNorm, SameAveragePooling2D
+from convcraft.layers import CeilMaxPooling2D, DropPath, GroupedConv2D, MaxNorm, SameAveragePooling2D
 from convcraft.layers.keras_names import pieces
 
 from .design import Design
@@ -125,7 +125,8 @@ def _convolve(x, filters, kernel, stride, design, name, padding, groups, bias):
         return layers.Conv2D(filters, (kernel, 1), (stride, 1), name=name, **shared, **kernels)(x)
     if kind == "grouped" and groups == 1 and filters % 2 == 0 and x.shape[-1] % 2 == 0:
         shared["groups"] = 2
-    return layers.Conv2D(filters, kernel, stride, name=name, **shared, **kernels)(x)
+    made = GroupedConv2D if shared["groups"] > 1 else layers.Conv2D
+    return made(filters, kernel, stride, name=name, **shared, **kernels)(x)
 
 
 def _convolve_depthwise(x, kernel, stride, design, name, padding, bias):

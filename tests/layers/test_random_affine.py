@@ -19,6 +19,7 @@ check_layer(
         ({"flip": "horizontal"}, "flip"),
         ({"fill_mode": "zero"}, "fill_mode"),
         ({"fill_value": None}, "fill_value"),
+        ({"interpolation": "cubic"}, "interpolation .*'cubic'"),
     ],
 )
 
@@ -39,6 +40,32 @@ def test_interpolation_is_scipy_s():
             image[..., 0], [[d, c], [b, a]], offset=[down, right], order=1, mode="grid-constant"
         )
         np.testing.assert_allclose(expected[..., 0], theirs, atol=0.05)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_shifts_alone_are_of_whole_pixels(flip):
+    """Every pixel is one of the image's, moved as NumPy pads and cuts; nothing is blurred."""
+    x = np.random.default_rng(0).permutation(2000 * 8 * 8).reshape(2000, 8, 8, 1).astype("float32")
+    y = numpy(RandomAffine(shift=0.25, flip=flip).transform(x, 1))
+    seen = set()
+    for before, after in zip(x, y, strict=True):
+        padded = np.pad(before, ((2, 2), (2, 2), (0, 0)), mode="edge")
+        cuts = {(i, j, 1): padded[i : i + 8, j : j + 8] for i in range(5) for j in range(5)}
+        if flip:
+            cuts |= {(i, j, -1): cut[:, ::-1] for (i, j, _), cut in cuts.items()}
+        found = [where for where, cut in cuts.items() if np.array_equal(cut, after)]
+        assert len(found) == 1
+        seen |= set(found)
+    assert len(seen) == (50 if flip else 25)
+
+
+def test_interpolation_can_be_chosen():
+    x = draw((20, 8, 8, 1))
+    blurred = numpy(RandomAffine(shift=0.25, interpolation="bilinear").transform(x, 1))
+    assert len(np.setdiff1d(blurred, x)) > blurred.size / 2
+    turned = numpy(RandomAffine(rotation=20, interpolation="nearest").transform(x, 1))
+    assert not len(np.setdiff1d(turned, x))
+    assert RandomAffine(rotation=20, shift=0.1).interpolation == RandomAffine(zoom=0.1).interpolation == "bilinear"
 
 
 def test_draws_stay_within_their_bounds():
