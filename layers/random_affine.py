@@ -27,7 +27,7 @@ class RandomAffine(Augmentation):
         fill_value: for "constant".
         interpolation: "bilinear", which blurs a little; "nearest", which takes pixels as they are; None for "nearest"
             where images are only shifted and mirrored, by whole pixels then, and "bilinear" where they are turned or
-            scaled. Small images tell the difference: see `fast_cifar10`.
+            scaled.
         seed: integer or None.
         data_format: "channels_last", "channels_first", or None for Keras's default.
 

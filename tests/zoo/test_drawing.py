@@ -14,7 +14,10 @@ from convcraft.zoo.stages import stages
 SVG = "{http://www.w3.org/2000/svg}"
 FIRST = {module: name for name, module in reversed([(n, index.BUILDERS[b]) for n, b in index.NAMES.items()])}
 FAST = ["squeezenet1_1", "googlenet_cifar", "fractalnet20", "resnet_in_resnet", "fcn8s", "water_unet"]
-NAMES = [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in {*FIRST.values(), "resnet152"} - {*FAST})]
+NAMES = [
+    *FAST,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in sorted({*FIRST.values(), "resnet152"} - {*FAST})),
+]
 
 
 def boxes(root):
