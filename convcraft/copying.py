@@ -12,6 +12,7 @@ import difflib
 import pathlib
 import re
 import shlex
+import sys
 import zlib
 from dataclasses import dataclass
 
@@ -64,7 +65,7 @@ def copy_command(options: argparse.Namespace) -> int:
     content = written(name, options.with_model)
     nodes = [node for node in ast.walk(ast.parse(content)) if isinstance(node, ast.Import | ast.ImportFrom)]
     imported = {each.name for node in nodes for each in node.names} | {getattr(node, "module", None) for node in nodes}
-    if target.stem in NEEDED | {each.split(".")[0] for each in imported if each}:
+    if target.stem in NEEDED | sys.stdlib_module_names | {each.split(".")[0] for each in imported if each}:
         raise ValueError(f"Expected FILE to have another name than a module it imports, received {options.file!r}.")
     target.write_text(content, encoding="utf-8")
     needs = " It needs Keras, and convcraft no more." if options.with_model else ""

@@ -113,6 +113,11 @@ def main():
     parser.add_argument("--output", default=pathlib.Path(__file__).stem + ".keras", help="the trained model's file")
     parser.add_argument("--smoke", action="store_true", help="a few images, one epoch: does it run at all?")
     options = parser.parse_args()
+    output = pathlib.Path(options.output)
+    if output.suffix != ".keras" or not output.parent.is_dir():
+        parser.error(f"argument --output: expected a .keras file in a folder that exists, received {{output}}")
+    if options.epochs < 1 or options.batch_size < 1:
+        parser.error("arguments --epochs and --batch-size: expected at least 1")
     keras.utils.set_random_seed(options.seed)
     (x_train, y_train), (x_test, y_test), names = load(options.data)
     if options.smoke:

@@ -30,7 +30,12 @@ def evaluate_command(options: argparse.Namespace) -> None:
         wanted = ("train", "val", "test") if options.all else ("val", "test")
         notes: list[str] = []  # told where there are numbers beside them; an error stands alone
         splits = evaluate.on_data(
-            sources.load_for_raw(source, options.preprocessing), options.data, wanted, options.image_size, notes.append
+            sources.load_for_raw(source, options.preprocessing),
+            options.data,
+            wanted,
+            options.image_size,
+            notes.append,
+            named=bool(source.run),
         )
         for note in notes:
             _aside(note)

@@ -395,7 +395,7 @@ def test_copy_with_model_remembers_too(tmp_path, monkeypatch, capsys):
     assert cli.main(["copy", "--diff", "other.py"]) == 0, "neither another name nor another version is a change"
 
 
-@pytest.mark.parametrize("name", ["keras.py", "sub/numpy.py", "dataclasses.py"])
+@pytest.mark.parametrize("name", ["keras.py", "sub/numpy.py", "dataclasses.py", "random.py"])
 def test_names_of_modules_are_refused(name, tmp_path, monkeypatch, capsys):
     """The run would import the user's file in their place."""
     monkeypatch.chdir(tmp_path)

@@ -393,6 +393,14 @@ def test_evaluate_any_model(tmp_path, capsys):
         evaluate.on_data(linear(10, "sigmoid", (8, 8, 1)), "digits")
 
 
+def test_a_diverged_model_recognizes_nothing(tmp_path):
+    model = linear(10, None, (8, 8, 1))
+    model.get_layer("head").kernel.assign(np.full((1, 10), np.nan))
+    model.compile(loss="sparse_categorical_crossentropy")
+    found = evaluate.on_data(model, "digits", size=0)["test"]
+    assert found["accuracy"] == 0 and np.isnan(found["loss"]), "NaN's largest is class 0, which is none"
+
+
 @pytest.mark.parametrize("classes", ["cba", "ca", "bd"])
 def test_evaluate_on_some_of_the_classes_in_any_order(classes, tmp_path):
     """By their names: a folder's labels are its own, and a class that it lacks is a wrong answer like others."""

@@ -106,6 +106,8 @@ def check(config: Common) -> None:
             continue
         if isinstance(value, str) or not value >= least:
             raise ValueError(f"Expected {name} to be at least {least}; received {value!r}.")
+    if config.weight_decay == float("inf"):
+        raise ValueError("Expected weight_decay to be finite; received inf.")
     if not 0 < config.learning_rate < float("inf"):
         raise ValueError(f"Expected learning_rate to be positive; received {config.learning_rate}.")
     if config.tensorboard and not importlib.util.find_spec("tensorboard"):

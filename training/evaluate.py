@@ -69,7 +69,7 @@ def score_source(
     logits -= logits.max(axis=1, keepdims=True)
     logarithms = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     losses = -logarithms[np.arange(len(labels)), labels]
-    right = logits.argmax(axis=1) == labels
+    right = (logits.argmax(axis=1) == labels) & np.isfinite(losses)  # a diverged network recognizes nothing
     metrics = {"accuracy": float(right.mean()), "loss": float(losses.mean()), "n": len(labels)}
     return metrics, labels.astype("int32"), np.exp(logarithms).astype("float32")
 
@@ -80,6 +80,7 @@ def on_data(
     splits: Sequence[str] = ("val", "test"),
     size: int = 0,
     say: Callable[[str], object] | None = None,
+    named: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Measures any classifier on data that it was not necessarily trained on.
 
@@ -91,6 +92,8 @@ def on_data(
         splits: which of them to measure; those that there are.
         size: of the images, for a model that takes any; 0: the data's own.
         say: called with each line there is to say of the data: what was held out, files that cannot be read.
+        named: whether class names that are numbers are names, as those of a run; where that is not known, those of more
+            than ten classes are taken for places in the order of the data's.
 
     Returns:
         A dictionary, split to metrics.
@@ -124,7 +127,7 @@ def on_data(
     net.compile()
     names, known = zoo.class_names(net) or [], data.class_names
     # numbers in place of names: folders "0", "1", "10", … are sorted as text, and so were those of the training
-    unnamed = len(names) > 10 and names == [str(number) for number in range(len(names))]
+    unnamed = not named and len(names) > 10 and names == [str(number) for number in range(len(names))]
     meant = [names.index(each) for each in known] if {*known} <= {*names} and not unnamed else None
     requirements.fits(net, data if meant is None else dataclasses.replace(data, class_names=names))
     if say and meant is not None and len(meant) < len(names):
@@ -171,7 +174,9 @@ def data_of(directory: pathlib.Path) -> Data:
 
     described = rundir.read_json(directory / "config.json")
     module = load_recipe(directory / "recipe.py")
-    data = module.data(module.Config(**described["config"]))
+    config = module.Config(**described["config"])
+    config.settled = tuple(described["data"]["image_shape"])  # fine-tuning would look at a model that may be gone
+    data = module.data(config)
     if data.sha256 != described["data"]["sha256"]:
         raise ValueError(
             f"The data at {described['data']['name']} have changed since {directory} was trained: SHA-256 "

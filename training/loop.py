@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import importlib.util
+import math
 import os
 import pathlib
 import shlex
@@ -151,6 +152,8 @@ def _finish(one: Run, brief: bool) -> dict[str, Any]:
         f"\nTest {_result(metrics['test'])}, measured on the saved file, reloaded. Trained in {duration(seconds)}.",
         flush=True,
     )
+    if not math.isfinite(metrics["test"].get("loss", 0.0)):
+        print("The network no longer answers with numbers: the training diverged. Try a smaller learning rate.")
     if brief:
         return metrics
     print(

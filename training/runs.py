@@ -159,6 +159,7 @@ class Run:
         saved = checkpoint.load(self.directory / rundir.STATE)
         start, trained = 0, False
         if saved:
+            self._refuse_others(data)
             start, feed.start = saved["progress"]["epoch"], saved["progress"]["step"]
             trained = saved["progress"]["stopped"] or start >= self.epochs
             self.earlier = saved["progress"]["seconds"]
@@ -233,6 +234,16 @@ class Run:
         requirements.fits_strategy(model, self.strategy)
         requirements.fits_schedule(model, callbacks)
         self.tell(data)
+
+    def _refuse_others(self, data: Data) -> None:
+        """Raises a ValueError where the data are not those that the run began with: the splits would be others."""
+        described = self.directory / "config.json"
+        known = rundir.read_json(described)["data"]["sha256"] if described.exists() else data.sha256
+        if known != data.sha256:
+            raise ValueError(
+                f"The data have changed since {self.directory} began: SHA-256 {data.sha256}, expected {known}. Images "
+                "held out then could be trained on now. Begin anew with another output, or put the data back."
+            )
 
     def _adapt(self, model: keras.Model, data: Data) -> None:
         """Gives layers such as `Whitening` what they need to know of the images."""

@@ -15,6 +15,8 @@ import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 
+from convcraft.layers import ClassNames
+
 SUFFIXES = (".weights.h5", ".keras", ".h5", ".hdf5", ".npz", ".safetensors", ".pth", ".pt", ".th", ".bin")
 TORCH = ("weight", "bias", "running_mean", "running_var")  # a module's, in the order of Keras's
 IGNORED = "num_batches_tracked"
@@ -33,6 +35,7 @@ class Arrays:
         skipped: names of arrays that no network needs.
         bgr: whether the first layer reads blue, green, red; None where the names decide.
         ordered: whether the layers come as in the network; Keras 3 writes them by the alphabet.
+        classes: their names; empty where the source has none.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Arrays:
     skipped: list[str] = field(default_factory=list)
     bgr: bool | None = None
     ordered: bool = True
+    classes: list[str] = field(default_factory=list)
 
 
 def parts(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
@@ -61,7 +65,9 @@ def read(source: keras.Model | str | os.PathLike[str]) -> Arrays:
         layers = {name: layer.get_weights() for name, layer in parts(source)}
         kinds = keras.layers.BatchNormalization | keras.layers.Rescaling
         settings = {layer.name: layer.get_config() for layer in source.layers if isinstance(layer, kinds)}
-        return Arrays(f"the model {source.name!r}", layers, settings=settings)
+        named = [layer.names for layer in source.layers if isinstance(layer, ClassNames)]
+        classes = list(named[-1]) if named else []
+        return Arrays(f"the model {source.name!r}", layers, settings=settings, classes=classes)
     path = pathlib.Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of weights {str(path)!r}.")
@@ -130,10 +136,14 @@ def _keras(path):
     found.settings = {layer["config"]["name"]: layer["config"] for layer in layers}
     found.layers = {name: found.layers[name] for name in found.settings if name in found.layers} | found.layers
     found.ordered = True
+    own = (layer["config"] for layer in layers if layer["class_name"] == "ClassNames")
+    found.classes = next((config["names"] for config in own if "names" in config), [])
     return found
 
 
 def _npz(path):
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{str(path)!r} is no .npz file, which is an archive of arrays.")
     try:  # NumPy's own ValueError is for what is pickled
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -161,15 +171,13 @@ def _pth(path):
         raise ValueError(
             f"{str(path)!r} needs PyTorch: pip install 'convcraft[torch]', or save the state dict as .safetensors."
         ) from error
-    import pickle
-
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:  # whatever unpickling meets in a file that is none
         raise ValueError(
             f"{str(path)!r} is not read: it is cut short, or holds more than arrays, which could run anything when "
             "loaded. Load it where you trust it, and save its state dict alone, best as .safetensors. PyTorch says: "
-            f"{str(error).splitlines()[0]}"
+            f"{(str(error).splitlines() or [type(error).__name__])[0]}"
         ) from error
     for key in ("state_dict", "model"):
         state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from convcraft.layers import ClassNames
+
+from . import conversion_names as names
 from . import downloads, shipped
 from .conversion import preprocessing, to_ours
 from .weight_files import SUFFIXES, Arrays, parts, read
@@ -95,6 +98,7 @@ def load_weights(
         found.settings["preprocess"] = preprocessing(mean or (0.0,) * len(std or ()), std or (1.0,) * len(mean or ()))
     values, reinitialized = {}, []
     layers = dict(parts(model))
+    arrays = _for_classes(model, found, arrays)
     for name, layer in layers.items():
         own = arrays.pop(name, None)
         fitting = None if own is None else _fit(layer, own, architecture, found)
@@ -108,7 +112,10 @@ def load_weights(
             f"load_weights: {_quoted(found)} lacks what {architecture} needs: {_few(lacking or reinitialized)}. "
             "It is of another network or design; partial=True would take what fits."
         )
-    more = [name for name in arrays if not name.startswith(("head", "score", "auxiliary"))]
+    beside = ["head", "score", "auxiliary"]
+    if not any(map(_is_head, layers)):  # nor is the source's classifier taken
+        beside.append(names.last(found.layers) or "head")
+    more = [name for name in arrays if not name.startswith(tuple(beside))]
     if more and not partial:
         raise ValueError(
             f"load_weights: {_quoted(found)} has more than {architecture} takes: {_few(more)}. "
@@ -117,6 +124,21 @@ def load_weights(
     for name, own in values.items():
         layers[name].set_weights(own)
     return LoadReport(tuple(values), (*arrays, *found.skipped), tuple(reinitialized), _set(model, found, values))
+
+
+def _for_classes(model, found, arrays):
+    """The head in the order of the model's classes; without it where these are others than the source's."""
+    own = next((layer.names for layer in model.layers if isinstance(layer, ClassNames)), None)
+    nameless = [str(number) for number in range(len(own or ()))]
+    if not own or own in (found.classes, nameless) or found.classes in ([], nameless):
+        return arrays
+    if sorted(own) != sorted(found.classes):
+        return {name: values for name, values in arrays.items() if not _is_classifier(name)}
+    order = [found.classes.index(name) for name in own]
+    return {
+        name: [each[..., order] for each in values] if _is_classifier(name) else values
+        for name, values in arrays.items()
+    }
 
 
 def _quoted(found):
@@ -132,6 +154,11 @@ def _is_head(name):
     return name in ("head", "head_norm") or name.startswith(("score", "auxiliary"))
 
 
+def _is_classifier(name):
+    """Whether a layer's outputs are the classes."""
+    return _is_head(name) and (not name.startswith("auxiliary") or name.endswith("_logits"))
+
+
 def _find(model, architecture, source) -> Arrays:
     if isinstance(source, keras.Model):
         return read(source)
@@ -139,7 +166,10 @@ def _find(model, architecture, source) -> Arrays:
         raise ValueError(f"{architecture}: expected weights to be a path, a name or a model; received {source!r}.")
     text = os.fspath(source)
     if pathlib.Path(text).suffix.lower() in SUFFIXES or os.path.exists(text):
-        return read(source)
+        found = read(source)
+        card = next((card for card in shipped.cards() if shipped.FOLDER / card["file"] == pathlib.Path(text)), None)
+        found.classes = card["classes"] if card else found.classes
+        return found
     ours = shipped.of(architecture, text)
     if ours:
         files = [read(shipped.path(card)) for card in ours]

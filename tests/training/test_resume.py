@@ -86,6 +86,22 @@ def test_killed_and_resumed(uninterrupted, tmp_path, deaths, minutes):
     assert numbers[0] == numbers[1]
 
 
+def test_changed_data_are_not_trained_on(tmp_path):
+    """Images held out before could be among the training images now; nothing of the run is lost."""
+    python(TRAIN, RECIPE, tmp_path / "run", check=False, DIE_AT="8", CHECKPOINT_MINUTES="0")
+    config = (tmp_path / "run" / "config.json").read_text()
+    code = (
+        "import sys; from convcraft.training import data, run\n"
+        "load = data.load\n"
+        "data.load = lambda arrays, **options: load(tuple(each[:-3] for each in arrays), **options)\n"
+        "try: run(sys.argv[1], {'output': sys.argv[2]})\n"
+        "except ValueError as error: print(error)\n"
+    )
+    assert "The data have changed since" in python(code, RECIPE, tmp_path / "run")
+    assert (tmp_path / "run" / "config.json").read_text() == config
+    assert "Resuming" in python(TRAIN, RECIPE, tmp_path / "run")
+
+
 def test_killed_between_training_and_evaluation(uninterrupted, tmp_path):
     """What is left is done: early stopping had stopped, and restores its best weights again."""
     directory = tmp_path / "run"

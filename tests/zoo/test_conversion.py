@@ -444,3 +444,31 @@ def test_the_command(state, tmp_path, capsys):
     ]:
         status, _, error = run(*words)
         assert status == 2 and message in error and error.count("\n") == 1
+
+
+def test_files_that_are_none_are_named(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    (tmp_path / "page.npz").write_text("<html>not found</html>")
+    for name in ("a.npz", "page.npz"):
+        with pytest.raises(ValueError, match=f"{name}' is no .npz file"):
+            zoo.convert("resnet20_cifar", tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk"])
+def test_a_pth_that_is_none_is_named(content, tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a.pth' is not read"):
+        zoo.convert("resnet20_cifar", tmp_path / "a.pth")
+
+
+def test_without_a_head_the_sources_is_left_out(tmp_path):
+    """Features alone, out of another library's arrays."""
+    whole = zoo.create("resnet20_cifar", classes=4)
+    to_torch(whole, tmp_path / "net.npz")
+    bare = zoo.convert("resnet20_cifar", tmp_path / "net.npz", head="none")
+    images = pictures(32)
+    colours = zoo.convert("resnet20_cifar", tmp_path / "net.npz")  # with the source's preprocessing
+    features = keras.Model(colours.input, colours.get_layer("head").input)
+    np.testing.assert_allclose(bare.predict(images, verbose=0), features.predict(images, verbose=0), rtol=1e-5)

@@ -122,5 +122,23 @@ def test_what_the_package_has(card):
     assert np.isfinite(model.predict(np.zeros((1, *card["input_shape"])), verbose=0)).all()
 
 
+@pytest.mark.parametrize("by", ["name", "file"])
+def test_classes_keep_their_weights_in_any_order(by, pretrained, capsys):
+    """The head belongs to the classes, not to their places; of other classes it is new, and that is said."""
+    source = pretrained[0.25]
+    weights = "flies" if by == "name" else shipped.FOLDER / "mobilenet_v1-flies-0.25.weights.h5"
+    design = zoo.Design(width=0.25, stem_stride=1, normalization="batch")
+    kernel, bias = source.get_layer("head").get_weights()
+    for classes, order in ((CLASSES[::-1], [2, 1, 0]), (["bee", "ant", "wasp"], [1, 0, 2]), (3, [0, 1, 2])):
+        head = zoo.create("mobilenet_v1", classes, SHAPE, weights=weights, design=design).get_layer("head")
+        np.testing.assert_array_equal(head.get_weights()[0], kernel[..., order])
+        np.testing.assert_array_equal(head.get_weights()[1], bias[order])
+    assert not capsys.readouterr().out
+    other = zoo.create("mobilenet_v1", ["ant", "bee", "moth"], SHAPE, weights=weights, design=design)
+    assert "initialized anew: head" in capsys.readouterr().out
+    assert not np.any(np.isclose(other.get_layer("head").get_weights()[0], kernel))
+    np.testing.assert_array_equal(other.get_layer("stem").get_weights()[0], source.get_layer("stem").get_weights()[0])
+
+
 def test_all_of_them_together_are_small():
     assert sum(card["bytes"] for card in shipped.cards()) <= 25_000_000

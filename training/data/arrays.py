@@ -133,6 +133,9 @@ def check_labels(y: np.ndarray, name: str) -> np.ndarray:
 
 def _classes(labels: dict[str, np.ndarray], names: list[str] | None) -> tuple[list[str], dict[str, np.ndarray]]:
     """Turns checked labels into class names and int32 targets."""
+    twice = sorted(name for name, count in Counter(names or ()).items() if count > 1)
+    if twice:
+        raise ValueError(f"Expected each class's name once, received {few(twice)} more than once.")
     kinds = {array.dtype.kind == "U" for array in labels.values()}
     if len(kinds) > 1:
         raise ValueError("Expected labels of one kind in all splits, received strings in some and integers in others.")

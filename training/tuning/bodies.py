@@ -90,9 +90,10 @@ def find(
     wanted = input_shape(found)
     if any(w not in (None, g) for w, g in zip(wanted, image_shape, strict=True)):
         shapes = ["x".join("any" if n is None else str(n) for n in shape) for shape in (wanted, image_shape)]
+        size = wanted[0] if wanted[0] == wanted[1] else tuple(wanted[:2])
         raise ValueError(
-            f"{found.name} takes images of {shapes[0]}, the data are {shapes[1]}. Load the data with size="
-            f"{wanted[0]}, channels={wanted[2]}."
+            f"{found.name} takes images of {shapes[0]}, the data are {shapes[1]}. Load the data with size={size}, "
+            f"channels={wanted[2]}; leave image_size to what the model takes."
         )
     if given:  # the user's own stays as it is
         found = _copy(found, pretrained)

@@ -216,7 +216,7 @@ def tiled(body: Body, level: str) -> Any:
     tensor = body.levels[level]
     height, width = tensor.shape[1:3]
     mean, tiles, vector = (free(f"{level}_{what}", body.model) for what in ("mean", "tiles", "vector"))
-    if height is None or width is None:
+    if None in (height, width) or 1 in (height, width):  # a side of one pixel is more than Keras's tiles take
         return keras.layers.GlobalAveragePooling2D(dtype="float32", name=mean)(tensor)
     grid = (min(TILES, height), min(TILES, width))
     x = keras.layers.AdaptiveAveragePooling2D(grid, dtype="float32", name=tiles)(tensor)

@@ -66,6 +66,8 @@ class FineTuning(common.Common):
 
     # no option here: a model that is loaded has its own
     precision: ClassVar[str] = "float32"  # type: ignore[misc]
+    # no option either: the images' shape in a run that is measured again, for its model may have moved since
+    settled: ClassVar[tuple[int, ...]] = ()
 
 
 def augmentation(kind: str, mirror: bool = True) -> Any:
@@ -114,6 +116,7 @@ def median_side(source: Any) -> float:
     """The shorter side of the images of a folder, by a sample of their headers; 0 for anything else."""
     from PIL import Image
 
+    source = data.splits.fold_of(os.fspath(source))[0] if isinstance(source, str | os.PathLike) else source
     folder = data.sources.locate(source) if isinstance(source, str | os.PathLike) else None
     named = pathlib.Path(os.environ.get("CONVCRAFT_DATA") or os.devnull, str(source))
     path = named if isinstance(folder, str) and named.is_dir() else pathlib.Path(str(folder or os.devnull))
@@ -180,8 +183,10 @@ def load_to_fine_tune(config: FineTuning) -> data.Data:
         (64, 64, 3)
     """
     check_options(config)  # before all images are read
-    size = config.image_size or (bodies.SMALLEST if config.smoke else suggest_size(config.model, config.data))
-    channels = bodies.documented_shape(config.model)[2]
     augment = augmentation(config.augment, config.mirror and presets.can_mirror(config.data))
-    sized = dataclasses.replace(config, image_size=size)
+    height, width, channels = config.settled or bodies.documented_shape(config.model)
+    size: Any = (height, width)
+    if not config.settled and not bodies.fixed_size(config.model):
+        size = bodies.SMALLEST if config.smoke else suggest_size(config.model, config.data)
+    sized = dataclasses.replace(config, image_size=config.image_size or size)
     return presets.load(sized, augment, channels=channels, validation=config.validation)

@@ -435,6 +435,7 @@ X, Y = arrays()
         ((X, Y + 10**9), "none of '0'"),
         ({"x": X, "y": Y, "names": ["a", "b"]}, "labels 0 to 1 .*received 3"),
         ({"x": X, "y": Y, "names": list("abcde")}, "none of 'e'"),
+        ({"x": X, "y": Y, "names": list("abad")}, "name once, received 'a'"),
         ({"x": X, "y": Y, "x_test": X}, "both x_test and y_test"),
         ({"x": X, "y": Y, "x_test": X[:, 1:], "y_test": Y}, "one shape"),
         ({"images": X}, "received images"),

@@ -491,6 +491,42 @@ class TestOptions:
         assert fine_tuning._decided(FakeRun).policy == "deep"
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (6, 1), (2, 2)])
+def test_maps_of_one_pixel_have_features(shape):
+    """VGG's last map of 32x32 images is one pixel, which Keras's adaptive pooling refuses within `predict`."""
+    inputs = keras.Input((32 * shape[0], 32 * shape[1], 3))
+    x = keras.layers.AveragePooling2D(32, name="map")(inputs)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+
+    class Body:
+        levels = {"map": x}
+
+    Body.model = model
+    images = draw((2, 32 * shape[0], 32 * shape[1], 3))
+    found = keras.Model(inputs, frozen_features.tiled(Body, "map")).predict(images, verbose=0)
+    means = images.reshape(2, shape[0], 32, shape[1], 32, 3).mean((2, 4))
+    expected = means.mean((1, 2)) if 1 in shape else means.reshape(2, -1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_shipped_weights_of_small_images_choose_by_themselves():
+    """The default policy, on weights whose last map is one pixel."""
+    x, y = pictures((12, 12), 32)
+    images = training.data.load((x, y), validation=0, batch_size=8, channels=3)
+    model = training.fine_tune("vgg_cifar:cifar10_jpeg", images, epochs=1, views=24, augment="none")
+    assert model.model.predict(x[:2].astype("float32"), verbose=0).shape == (2, 2)
+
+
+@pytest.mark.parametrize("shape", [(24, 40), (48, 48)])
+@pytest.mark.parametrize("smoke", [False, True])
+def test_files_of_one_size_get_images_of_it(shape, smoke, tmp_path):
+    inputs = keras.Input((*shape, 3))
+    outputs = keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(inputs)))
+    keras.Model(inputs, outputs).save(tmp_path / "m.keras")
+    config = FineTuning(model=str(tmp_path / "m.keras"), data="digits", smoke=smoke)
+    assert training.load_to_fine_tune(config).image_shape == (*shape, 3)
+
+
 def test_the_size_suits_the_images(tmp_path):
     from PIL import Image
 
@@ -499,4 +535,5 @@ def test_the_size_suits_the_images(tmp_path):
         for n in range(3):
             Image.fromarray(RNG.integers(0, 255, (side, side + 40, 3), "uint8")).save(tmp_path / name / f"{n}.png")
     assert training.suggest_size("squeezenet1_1:imagenet", str(tmp_path)) == 128  # 1.5 times, in steps of 32
+    assert training.suggest_size("squeezenet1_1:imagenet", f"{tmp_path}@1/3") == 128, "a fold has the folder's images"
     assert training.suggest_size("squeezenet1_1:imagenet", "digits") == 224

@@ -59,6 +59,10 @@ def test_a_folder_becomes_a_run(tmp_path, weights):
     assert config["data"]["classes"] == ["green", "red"] and config["config"]["policy"] == "linear"
     seen = convcraft("predict", "out", photographs / "red" / "3.png", cwd=tmp_path)
     assert seen.returncode == 0 and "red" in seen.stdout.split("\n")[0], seen.stdout + seen.stderr
+    moved = weights.rename(weights.with_name("moved.keras"))
+    measured = convcraft("evaluate", "out", cwd=tmp_path)
+    assert measured.returncode == 0 and "accuracy 1.0000" in measured.stdout, "the run has its own model"
+    moved.rename(weights)
     again = convcraft("fine-tune", weights, photographs, "--policy", "linear", "--output", "out", cwd=tmp_path)
     assert "is finished" in again.stdout
 
