@@ -503,11 +503,13 @@ def test_evaluate_where_numbers_stand_for_names(tmp_path):
     for label in range(12):
         for number in range(2):
             save(tmp_path / "numbers" / str(label) / f"{number}.png", np.full((4, 4, 3), 20 * label))
-    order = sorted(map(str, range(12)))
+    numbers = [str(number) for number in range(12)]
     image = keras.Input((4, 4, 3))
-    near = keras.ops.mean(image, axis=(1, 2))[:, :1] - np.float32([[20 * int(each) for each in order]])
-    outputs = layers.ClassNames([str(number) for number in range(12)])(keras.ops.softmax(-keras.ops.abs(near)))
-    assert evaluate.on_data(keras.Model(image, outputs), tmp_path / "numbers")["test"]["accuracy"] == 1.0
+    for order, named in ((sorted(numbers), False), (numbers, True)):  # those of a run are names
+        near = keras.ops.mean(image, axis=(1, 2))[:, :1] - np.float32([[20 * int(each) for each in order]])
+        model = keras.Model(image, layers.ClassNames(numbers)(keras.ops.softmax(-keras.ops.abs(near))))
+        assert evaluate.on_data(model, tmp_path / "numbers", named=named)["test"]["accuracy"] == 1.0
+        assert evaluate.on_data(model, tmp_path / "numbers", named=not named)["test"]["accuracy"] < 0.5
 
 
 # export

@@ -44,6 +44,7 @@ def save(
         plain, lists = _state(callback)
         kept.append({"class": type(callback).__name__, "plain": plain, "arrays": sorted(lists)})
         arrays.update({f"callback{n}/{key}/{i}": a for key, rows in lists.items() for i, a in enumerate(rows)})
+    arrays.update({f"torch/{n}": state for n, state in enumerate(_torch_states())})
     arrays["meta"] = np.frombuffer(json.dumps({**progress, "callbacks": kept}).encode(), "uint8")
     write_atomically(path, lambda file: np.savez(file, **arrays))
 
@@ -85,6 +86,25 @@ def restore_callbacks(callbacks: Iterable[keras.callbacks.Callback], saved: dict
             prefix = f"callback{n}/{key}/"
             rows = {int(k[len(prefix) :]): v for k, v in saved["arrays"].items() if k.startswith(prefix)}
             setattr(callback, key, [rows[i] for i in sorted(rows)])
+
+
+def _torch_states() -> list[np.ndarray]:
+    """PyTorch's own random states, which Keras's dropout draws from where it has no seed; none on other backends."""
+    if keras.backend.backend() != "torch":
+        return []
+    import torch
+
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return [state.numpy() for state in (torch.get_rng_state(), *on_gpus)]
+
+
+def _restore_torch(states: Sequence[np.ndarray]) -> None:
+    """Gives PyTorch its random states back, as far as there are so many devices."""
+    for n, state in enumerate(states[: len(_torch_states())]):
+        import torch
+
+        where = torch.cuda.set_rng_state if n else torch.set_rng_state
+        where(torch.from_numpy(state), *([n - 1] if n else []))
 
 
 def _groups(model: keras.Model) -> dict[str, list[keras.Variable]]:
@@ -162,6 +182,10 @@ class Checkpoint(keras.callbacks.Callback):
         self.seconds = seconds
         self.writes = write
         self.epochs = list(saved["progress"]["epochs"]) if saved else []
+        # PyTorch's, where the last epoch ended or was broken off: calls of `fit` and passes over the data draw, too
+        kept = saved["arrays"] if saved else {}
+        self.random = [kept[f"torch/{n}"] for n in range(len(kept)) if f"torch/{n}" in kept]
+        self.broken = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Restores the callbacks, which have just reset themselves."""
@@ -173,8 +197,17 @@ class Checkpoint(keras.callbacks.Callback):
         self.feed.epoch = epoch
         if self.saved and self.feed.start:
             restore_metrics(self.model, self.saved)
+        self.broken = bool(self.saved and self.feed.start)
+        if not self.broken:
+            _restore_torch(self.random)
         self.saved = None
         self.epoch, self.last = epoch, time.monotonic()
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Within an epoch that was broken off, the random states are those of its next step."""
+        if self.broken:
+            _restore_torch(self.random)
+        self.broken = False
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves when it has been a while; not after an epoch's last step, when `on_epoch_end` is about to."""
@@ -185,6 +218,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Saves, then writes the history: a line that is lost in between is in the checkpoint."""
         self.epochs.append(self.history.line(epoch, logs))
+        self.random = _torch_states()
         self._save(epoch + 1, 0)
         self.history.write(self.epochs)
 
