@@ -33,9 +33,7 @@ class Config(training.Common):
     width: float = 0.4
     # of the first convolution; the paper's is 2, for 224x224
     stem_stride: int = 1
-    # the smallest crop, as a share of the image's area; 1 for shifts in place of crops
-    smallest_crop: float = 0.4
-    # largest shift as a share of the image, where there are no crops
+    # largest shift as a share of the image
     shift: float = 0.0625
     # mirror left and right; never for digits or text
     flip: bool = True
@@ -43,8 +41,6 @@ class Config(training.Common):
 
 def data(config):
     flip = config.flip and training.can_mirror(config.data)
-    if config.smallest_crop < 1:
-        return training.load(config, augment=layers.RandomResizedCrop(area=(config.smallest_crop, 1.0), flip=flip))
     return training.load(config, augment=layers.RandomAffine(shift=config.shift, flip=flip))
 
 
