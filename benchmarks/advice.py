@@ -29,7 +29,7 @@ SEGMENTS = ("fcn", "water_unet")  # answer for each pixel
 # recipes whose rows say nothing of their network: labels that are wrong on purpose, several networks, no zoo model
 OTHER = ("noisy_labels_mnist", "ensemble_cifar10", "finetune_folder", "finetune_imbalanced", "segment_shapes")
 # epochs from which a row says something of its network, and not of a training that was cut short
-ENOUGH = 8
+ENOUGH = 10
 # name: side as trained, channels, classes, training images of a class (without those for validation)
 SETS = {
     "digits": (32, 1, 10, 129),

@@ -4,9 +4,11 @@ Teaches    local response normalization (`--normalization batch` and `none` are 
            colour and strength changed along the colours' principal components; two dense layers and their dropout
 Data       tinyimagenet80 (photographs, 64x64, of 80 of Tiny ImageNet's classes), or where it is not at hand the
            embedded digits
-Accuracy   not measured yet
-Time       not measured yet. 151 million multiply-adds an image
+Accuracy   18.95 % (n = 1, seed 0) on the 4,000 test images of Tiny ImageNet-80 after 8 epochs of 30: cut short, it was
+           still learning (16 % of the training images)
+Time       31 min on 2 CPU cores that were shared with other work. 151 million multiply-adds an image
 Command    convcraft train alexnet_tinyimagenet --data tinyimagenet80
+           (measured: with --epochs 8 --precision mixed_bfloat16)
 Differs    from the paper, whose images are 224x224: a stem of stride 2, and dense layers of 1024 in place of 4096;
            He's first weights on standardized colours, for the paper's start with biases at 1 is not to be had; shifts
            repeat the border; 30 epochs in place of 90; fancy PCA by ImageNet's colours; no crops at inference. Weight
