@@ -8,7 +8,7 @@ from .base import Tensor, register
 
 @register
 class GroupedConv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` with `groups`, as that many convolutions of a share of the channels each.
+    """Convolution in `groups`: that many of Keras's, each of its share of the channels, side by side.
 
     The numbers and the weights are those of Keras's layer, which on processors leaves groups to XLA, on TensorFlow and
     on JAX alike, and takes several times as long over half of the work (benchmarks/layers.py). For the two groups of

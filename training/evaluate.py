@@ -175,7 +175,8 @@ def data_of(directory: pathlib.Path) -> Data:
     described = rundir.read_json(directory / "config.json")
     module = load_recipe(directory / "recipe.py")
     config = module.Config(**described["config"])
-    config.settled = tuple(described["data"]["image_shape"])  # fine-tuning would look at a model that may be gone
+    if hasattr(config, "settled"):  # fine-tuning would look at a model that may be gone
+        config.settled = tuple(described["data"]["image_shape"])
     data = module.data(config)
     if data.sha256 != described["data"]["sha256"]:
         raise ValueError(
