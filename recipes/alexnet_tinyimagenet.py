@@ -51,6 +51,8 @@ def data(config):
 
 
 def model(config, images):
+    if config.units < 1:
+        raise ValueError(f"Expected units to be at least 1; received {config.units}.")
     design = zoo.Design(
         normalization=config.normalization,
         head_layers=(config.units, config.units),

@@ -66,6 +66,8 @@ def compiled(config, run, images, cycles=1):
 
 
 def train(config, run):
+    if config.members < 1:
+        raise ValueError(f"Expected members to be at least 1; received {config.members}.")
     if config.snapshots and config.schedule != "cosine":
         raise ValueError(f"Expected schedule to be cosine with snapshots; received {config.schedule!r}.")
     images = data(config)

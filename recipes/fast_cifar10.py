@@ -58,6 +58,8 @@ def data(config):
 
 
 def model(config, images):
+    if not 0 < config.width < float("inf"):
+        raise ValueError(f"Expected width to be a positive number; received {config.width}.")
     inputs = keras.Input(images.image_shape)
     x = kl.Rescaling(1 / 64, -2.0)(inputs)
     if config.whitening:  # all 2x2 patches, uncorrelated, and their negatives: `run.fit` adapts it to the images
@@ -66,7 +68,7 @@ def model(config, images):
     else:
         x = unit(x, 24)
     for channels in (32, 128, 256):
-        channels = round(config.width * channels)
+        channels = max(1, round(config.width * channels))
         x = unit(x, channels, pool=True)
         x = unit(x, channels)
     x = kl.Dense(len(images.class_names), use_bias=False)(kl.GlobalMaxPooling2D()(x))

@@ -38,6 +38,8 @@ class Config(training.Common):
 
 
 def data(config):
+    if not 0 <= config.noise <= 1:
+        raise ValueError(f"Expected noise, a share of the labels, from 0 to 1; received {config.noise}.")
     return training.inject_label_noise(training.load(config), config.noise, config.noise_kind, seed=config.seed)
 
 

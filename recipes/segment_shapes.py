@@ -70,6 +70,8 @@ def shape(kind, x, y, radius, angle):
 def data(config):
     if config.data != "scenes":
         raise ValueError(f"Expected data to be scenes, which are drawn here; received {config.data!r}.")
+    if config.images < 10:
+        raise ValueError(f"Expected images, the number of scenes, to be at least 10; received {config.images}.")
     count = min(config.images, 200) if config.smoke else config.images
     return training.from_masks(
         *scenes(count, config.image_size or 64),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import math
 import os
 import pathlib
 from dataclasses import dataclass
@@ -106,10 +107,12 @@ def check(config: Common) -> None:
             continue
         if isinstance(value, str) or not value >= least:
             raise ValueError(f"Expected {name} to be at least {least}; received {value!r}.")
-    if config.weight_decay == float("inf"):
-        raise ValueError("Expected weight_decay to be finite; received inf.")
     if not 0 < config.learning_rate < float("inf"):
         raise ValueError(f"Expected learning_rate to be positive; received {config.learning_rate}.")
+    for field in dataclasses.fields(config):  # a recipe's own, too
+        value = getattr(config, field.name)
+        if isinstance(value, float) and not math.isfinite(value) and value != field.default:
+            raise ValueError(f"Expected {field.name} to be a finite number; received {value}.")
     if config.tensorboard and not importlib.util.find_spec("tensorboard"):
         raise ValueError("tensorboard=True needs the package tensorboard, which is not here: pip install tensorboard.")
     if not 0 <= config.seed < 2**31:

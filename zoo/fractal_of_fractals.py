@@ -53,6 +53,8 @@ VARIANTS: dict[str, dict] = {
 )
 def fractal_of_fractals(x, classes, design: Design, head_kind: str, *, end: str, columns: int = 3, entry: int = 512):
     """Builds the body; see the module."""
+    if isinstance(entry, bool) or not isinstance(entry, int) or entry < 1:
+        raise ValueError(f"fof: expected entry, a number of channels, to be a positive integer; received {entry!r}.")
     x = preprocess(x, design, mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7))
 
     def block(x, number, kind):

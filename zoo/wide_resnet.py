@@ -36,19 +36,26 @@ VARIANTS = {
     "depth counts a stage's blocks, and the knob width scales the stem, too.",
 )
 def wide_resnet(
-    x, classes, design: Design, head_kind: str, *, wrn: tuple[int, float], depth: int = 0, widen: float = 0
+    x,
+    classes,
+    design: Design,
+    head_kind: str,
+    *,
+    wrn: tuple[int, float],
+    depth: int | None = None,
+    widen: float | None = None,
 ):
-    """Builds the body; see the module. `depth` and `widen` replace the variant's unless 0."""
-    layers, factor = depth or wrn[0], widen or wrn[1]
-    blocks, rest = divmod(layers - 4, 6)
-    if isinstance(depth, bool) or not isinstance(depth, int) or rest or blocks < 1:
+    """Builds the body; see the module. `depth` and `widen` replace the variant's."""
+    depth, widen = wrn[0] if depth is None else depth, wrn[1] if widen is None else widen
+    blocks, rest = divmod(depth - 4, 6) if isinstance(depth, int) else (0, 0)
+    if isinstance(depth, bool) or rest or blocks < 1:
         raise ValueError(f"wide_resnet: expected depth to be 6n + 4: 10, 16, 22, 28, 40, …; received {depth!r}.")
-    if isinstance(widen, bool) or not isinstance(widen, int | float) or not 0 < factor < float("inf"):
+    if isinstance(widen, bool) or not isinstance(widen, int | float) or not 0 < widen < float("inf"):
         raise ValueError(f"wide_resnet: expected widen to be a positive number, received {widen!r}.")
     x = preprocess(x, design, **CIFAR)
     x = stem(x, 16, 3, 1, design, norm=False, act=False, bias=needs_bias(design))
     for block in plan((blocks,) * 3, design):
-        filters = max(1, round(factor * 16 * 2 ** (block.stage - 1)))
+        filters = max(1, round(widen * 16 * 2 ** (block.stage - 1)))
         stride = 2 if block.first and block.stage > 1 else 1
         x = preactivated(x, basic(filters, stride, block.convs), block, design, drop=True)
     x = preactivate(x, design, "post")
