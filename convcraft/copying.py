@@ -112,10 +112,10 @@ def read(path: pathlib.Path) -> Copy:
         raise ValueError(f"{path} is no copy of a recipe: no line says 'Copied from the recipe … of convcraft …'.")
     own, footer, packed = text.partition(FOOTER)
     original = None
-    if footer:
+    rows = packed.splitlines(keepends=True)
+    lines = [line.removeprefix("#: ").rstrip("\n") for line in rows if line.startswith("#: ")]
+    if lines:
         try:
-            rows = packed.splitlines(keepends=True)
-            lines = [line.removeprefix("#: ").rstrip("\n") for line in rows if line.startswith("#: ")]
             original = zlib.decompress(base64.b85decode("".join(lines))).decode()
         except (ValueError, zlib.error):
             raise ValueError(f"The last lines of {path}, which hold what was copied, are damaged.") from None

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import sys
 import warnings
 import zipfile
@@ -100,11 +101,22 @@ def load(source: Source) -> "keras.Model":
     except Exception as error:  # whatever Keras stumbles over in a file
         if os.environ.get("CONVCRAFT_DEBUG"):
             raise
-        said = " ".join(str(error).split())
-        raise ValueError(f"Keras cannot load {source.file}: {type(error).__name__}: {said[:300]}") from None
+        raise ValueError(f"Keras cannot load {source.file}: {_reason(error)}") from None
     if not isinstance(getattr(net, "input_shape", None), tuple) or len(net.input_shape) != 4:
         raise ValueError(f"Expected a model of images, (height, width, channels); {source.file} is none.")
     return net
+
+
+def _reason(error: Exception) -> str:
+    """Why Keras cannot load a file, without the whole model's configuration before it."""
+    said = " ".join(str(error).split())
+    missing = re.search(r"Could not locate (?:class|function) '([^']+)'", said)
+    if missing:
+        return (
+            f"it holds {missing[1]}, which is neither Keras's nor convcraft's. Load it in Python where {missing[1]} is "
+            "defined, with keras.saving.load_model; convcraft.training.fine_tune takes the model."
+        )
+    return f"{type(error).__name__}: {said[:300]}"
 
 
 def load_for_raw(source: Source, preprocessing: str | None) -> "keras.Model":

@@ -84,8 +84,14 @@ def pictures(root, names):
     found = [(file, label) for file, label in found if file.suffix.lower() in PICTURES]
     options = {{"color_mode": "grayscale" if SHAPE[2] == 1 else "rgb", "target_size": SHAPE[:2]}}
     options["interpolation"] = "bilinear"
-    images = [keras.utils.img_to_array(keras.utils.load_img(file, **options), dtype="uint8") for file, _ in found]
-    return np.stack(images), np.array([label for _, label in found], "int32")
+    images, labels = [], []
+    for file, label in found:
+        try:
+            images.append(keras.utils.img_to_array(keras.utils.load_img(file, **options), dtype="uint8"))
+            labels.append(label)
+        except OSError as error:  # broken, or of a format that Pillow does not know
+            print(f"Left out: {{error}}")
+    return np.stack(images), np.array(labels, "int32")
 
 
 def resized(images):

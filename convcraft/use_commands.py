@@ -102,6 +102,8 @@ def export_command(options: argparse.Namespace) -> None:
         raise FileNotFoundError(f"There is no folder {target.parent}.")
     if target.exists():
         raise FileExistsError(f"{target} exists already: choose another name, or remove it.")
+    if not options.tolerance >= 0:
+        raise ValueError(f"Expected --tolerance to be at least 0; received {options.tolerance}.")
     pictures = picture_files(options.pictures) if options.pictures else []
     import_keras()
     import numpy as np
@@ -112,7 +114,13 @@ def export_command(options: argparse.Namespace) -> None:
     net = sources.load_for_raw(source, options.preprocessing)
     images = None
     if pictures:
-        images = np.stack([predict.reader(net, _checked_size(net))(path) for path in pictures]).astype("float32")
+        read, images = predict.reader(net, _checked_size(net)), []
+        for path in pictures:
+            try:
+                images.append(read(path))
+            except (OSError, ValueError) as error:
+                raise ValueError(f"Expected --pictures that can be read; {path}: {error}") from None
+        images = np.stack(images).astype("float32")
     with stderr_filtered():  # TensorFlow's converters tell what they do
         done = exporting.export(net, target, options.format, images=images, tolerance=options.tolerance)
     share = done.difference / done.largest if done.largest else 0.0

@@ -301,10 +301,16 @@ def test_bugs_keep_their_traceback(monkeypatch):
         (["train", "squeezenet_digits", "--output", "full"], "files of no run, such as letter.txt"),
         (["train", "squeezenet_digits", "--smoke", "--data", "nope", "--output", "new"], "received 'nope'"),
         (["train", "squeezenet_digits", "--smoke", "--activation", "rleu", "--output", "new2"], "'rleu'"),
-        (["train", "fof_cifar10", "--entry", "0", "--smoke", "--output", "new"], "expected entry, a number of channels"),
+        (
+            ["train", "fof_cifar10", "--entry", "0", "--smoke", "--output", "new"],
+            "expected entry, a number",
+        ),
         (["train", "wide_resnet_cifar10", "--depth", "0", "--smoke", "--output", "new"], "received 0"),
         (["train", "wide_resnet_cifar10", "--widen", "0", "--smoke", "--output", "new"], "received 0.0"),
-        (["train", "alexnet_tinyimagenet", "--units", "0", "--smoke", "--output", "new"], "Expected units to be at lea"),
+        (
+            ["train", "alexnet_tinyimagenet", "--units", "0", "--smoke", "--output", "new"],
+            "Expected units to be at",
+        ),
         (["train", "alexnet_tinyimagenet", "--fancy-pca", "nan"], "Expected fancy_pca to be a finite number"),
         (["train", "fast_cifar10", "--width", "0", "--smoke", "--output", "new"], "Expected width to be a positive"),
         (["train", "segment_shapes", "--images", "-1", "--output", "new"], "Expected images, the number of scenes"),

@@ -368,6 +368,13 @@ def test_line_ends_of_windows(copied, capsys):
     assert "are new or gone" not in capsys.readouterr().out
 
 
+def test_a_copy_without_its_last_lines_is_compared_as_it_is(copied, capsys):
+    lines = copied.read_text().splitlines(keepends=True)
+    copied.write_text("".join(line for line in lines if not line.startswith("#: ")))  # what introduces them stays
+    cli.main(["copy", "--diff", "my.py"])
+    assert "my.py holds no more what was copied" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "change, expected",
     [

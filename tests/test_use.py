@@ -547,6 +547,18 @@ def test_an_export_that_is_off_leaves_nothing(wrong, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@tensorflow_only
+def test_a_picture_to_compare_on_that_is_broken_is_named(tmp_path, capsys):
+    linear(activation="softmax").save(tmp_path / "m.keras")
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    words = ["export", str(tmp_path / "m.keras"), str(tmp_path / "m")]
+    assert cli.main([*words, "--pictures", str(tmp_path / "broken.jpg")]) == 2
+    assert "broken.jpg: not an image" in capsys.readouterr().err
+    assert cli.main([*words, "--tolerance", "nan"]) == 2
+    assert "Expected --tolerance to be at least 0; received nan." in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
+
+
 def test_photographs_are_real(tmp_path):
     for shape in ((32, 24, 3), (None, None, 1), (16, 16, 2)):
         found = exporting.photographs(linear(shape=shape))

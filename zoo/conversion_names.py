@@ -142,5 +142,6 @@ LAST = ("head", "fc", "linear", "fc8", "conv10", "loss3/classifier", "prediction
 def last(modules: Iterable[str]) -> str | None:
     """The module of the classifier among theirs."""
     modules = list(modules)
-    numbers = [name for name in modules if name.startswith("classifier.")]
+    # the last is PyTorch's of a sequence, or Keras's where nobody named it
+    numbers = [name for name in modules if re.fullmatch(r"classifier\..*|dense(_\d+)?", name)]
     return max(numbers, key=numbered) if numbers else next((name for name in LAST if name in modules), None)

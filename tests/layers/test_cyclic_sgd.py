@@ -5,7 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from harness import BACKEND, draw, numpy
+from harness import BACKEND, draw, numpy, python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,19 +105,28 @@ class Reversed(keras.optimizers.schedules.LearningRateSchedule):
         return 1.4 - self.schedule(step)
 
 
+# in a process of its own: the LLVM of PyTorch's Triton and that of TensorFlow end one in which both are loaded
+PYTORCH = """
+import json, sys, torch
+start, gradients, momenta, nesterov = json.loads(sys.argv[1])
+w = torch.tensor(start, requires_grad=True)
+optimizer, values = torch.optim.SGD([w], lr=0.1, momentum=0.9, nesterov=nesterov), []
+for gradient, momentum in zip(gradients, momenta):
+    optimizer.param_groups[0]["momentum"] = momentum
+    w.grad = torch.tensor(gradient)
+    optimizer.step()
+    values.append(w.tolist())
+print(json.dumps(values))
+"""
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_it_is_pytorchs_at_a_constant_rate(nesterov):
-    torch = pytest.importorskip("torch")
-    schedule = OneCycleMomentum(20)
-    gradients = draw((20, 3))
-    w = torch.tensor(START, requires_grad=True)
-    theirs, expected = torch.optim.SGD([w], lr=0.1, momentum=0.9, nesterov=nesterov), []
-    for step, gradient in enumerate(gradients):
-        theirs.param_groups[0]["momentum"] = float(schedule(step))
-        w.grad = torch.tensor(gradient)
-        theirs.step()
-        expected.append(w.detach().cpu().numpy().copy())
+    schedule, gradients = OneCycleMomentum(20), draw((20, 3))
+    momenta = [float(schedule(step)) for step in range(20)]
+    said = python(PYTORCH, json.dumps([START.tolist(), gradients.tolist(), momenta, nesterov]))
+    expected = json.loads(said.splitlines()[-1])
     values = path(CyclicSGD(0.1, schedule, nesterov), gradients)
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
 

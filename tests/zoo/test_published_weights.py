@@ -145,6 +145,11 @@ def test_mobilenet_of_mlperf(wake_words):
     found = keras.ops.convert_to_numpy(keras.ops.softmax(ours.predict(tiles, verbose=0)))
     print(f"MobileNet 0.25 of MLPerf Tiny: largest difference {np.abs(found - expected).max():.1e}")
     np.testing.assert_allclose(found, expected, atol=1e-4)
+    named = zoo.convert(
+        "mobilenet_v1", path, input_shape=(96, 96, 3), design=design, mean=(0, 0, 0), std=(255, 255, 255)
+    )
+    assert named.output_shape == (None, 2), "by name, it has as many classes as the file"
+    np.testing.assert_allclose(keras.ops.softmax(named.predict(tiles, verbose=0)), found, atol=1e-6)
     # padded on both sides alike, or with another activation, it is another network
     other = zoo.create("mobilenet_v1", classes=2, input_shape=(96, 96, 3), design=Design(width=0.25))
     zoo.convert(other, path, mean=(0, 0, 0), std=(255, 255, 255))

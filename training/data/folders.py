@@ -3,6 +3,7 @@
 import csv
 import os
 import pathlib
+import re
 from collections import defaultdict
 
 from .files import Items, load_files
@@ -84,11 +85,35 @@ def read_folder(root: pathlib.Path, size: tuple[int, int] | None, channels: int 
 
 def read_csv(path: pathlib.Path, size: tuple[int, int] | None, channels: int | None) -> Loaded:
     """Reads a table of files (column `file` or `path`, relative to the table) and labels (`label` or
-    `class`).
+    `class`), in UTF-8.
 
     A third column, `split`, may say train, val or test. Labels are class names; where all are integers, the
     classes stand in numeric order. See `read_folder` for `size`, `channels` and errors.
     """
+    try:
+        items = _rows(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Expected {path} in UTF-8, received {error.object[error.start : error.end]!r} in it."
+        ) from None
+    except csv.Error as error:
+        raise ValueError(f"Expected {path} to be a table with commas: {error}.") from None
+    names = {split: {name for _, name in rows} for split, rows in items.items()}
+    if not names.get("train"):
+        raise ValueError(f"Expected training images in {path}, received {len(items)} splits without any.")
+    strange = sorted(set().union(*names.values()) - names["train"])
+    if strange:
+        raise ValueError(
+            f"Expected the classes of {path} to be in its training rows, received {few(strange)} elsewhere."
+        )
+    numeric = all(re.fullmatch("-?[0-9]+", name) for name in names["train"])
+    class_names = sorted(names["train"], key=int if numeric else str)
+    return load_files(path.parent, items, names, class_names, [], size, channels)
+
+
+def _rows(path: pathlib.Path) -> Items:
+    """The files of a table with their labels, by split."""
+    items: Items = defaultdict(list)
     with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         header = reader.fieldnames or []
@@ -100,7 +125,6 @@ def read_csv(path: pathlib.Path, size: tuple[int, int] | None, channels: int | N
             raise ValueError(
                 f"Expected the columns file (or path) and label (or class) in {path}, received {few(list(header))}."
             )
-        items: Items = defaultdict(list)
         for row in reader:
             name = (row[columns["label"]] or "").strip()
             split = (row[columns["split"]] or "train").strip().lower() if columns["split"] else "train"
@@ -110,17 +134,7 @@ def read_csv(path: pathlib.Path, size: tuple[int, int] | None, channels: int | N
                     f"split {split!r} in line {reader.line_num} of {path}."
                 )
             items[SPLIT_NAMES[split]].append((path.parent / (row[columns["file"]] or "").strip(), name))
-    names = {split: {name for _, name in rows} for split, rows in items.items()}
-    if not names.get("train"):
-        raise ValueError(f"Expected training images in {path}, received {len(items)} splits without any.")
-    strange = sorted(set().union(*names.values()) - names["train"])
-    if strange:
-        raise ValueError(
-            f"Expected the classes of {path} to be in its training rows, received {few(strange)} elsewhere."
-        )
-    numeric = all(name.lstrip("-").isdigit() for name in names["train"])
-    class_names = sorted(names["train"], key=int if numeric else str)
-    return load_files(path.parent, items, names, class_names, [], size, channels)
+    return items
 
 
 def _visible(folder: pathlib.Path) -> list[pathlib.Path]:

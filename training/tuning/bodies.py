@@ -173,7 +173,15 @@ def _copy(model: keras.Model, pretrained: bool) -> keras.Model:
 def documented_shape(source: str) -> tuple[int | None, int | None, int]:
     """(height, width, channels) that a model is made for, by its text; None where any will do."""
     named = _named(source)
-    return tuple(load_source(named).input_shape[1:]) if named.file else zoo.info(named.model).input_shape
+    return shape_of_files(load_source(named)) if named.file else zoo.info(named.model).input_shape
+
+
+def shape_of_files(model: keras.Model) -> tuple[int | None, ...]:
+    """As `input_shape`, for images that are to be read from files: grey or in colour."""
+    *size, channels = input_shape(model)
+    if channels not in (None, 1, 3):
+        raise ValueError(f"Expected a model of grey or colour images; {model.name} takes {channels} channels.")
+    return (*size, channels)
 
 
 def fixed_size(source: str) -> bool:

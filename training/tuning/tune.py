@@ -201,8 +201,8 @@ def _loaded(source: Any, given: Any, config: FineTuning) -> data.Data:
         size: Any = config.image_size or suggest_size(str(source), given)
         channels = bodies.documented_shape(str(source))[2]
     else:
-        height, width, channels = bodies.input_shape(source)
-        size = config.image_size or (224 if None in (height, width) else (height, width))
+        height, width, channels = bodies.shape_of_files(source)
+        size = config.image_size or (height or width or 224, width or height or 224)
     return data.load(
         given,
         size=size,

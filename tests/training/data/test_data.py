@@ -329,6 +329,22 @@ def test_tables_that_are_refused(tmp_path):
     ]:
         with pytest.raises(ValueError, match=match):
             data.load(table(tmp_path / "t.csv", header, rows))
+    for content, match in [
+        ("file,label\nimages/red/0.png,M\xe4use\n".encode("latin-1"), r"t\.csv in UTF-8, received b'\\xe4'"),
+        (b"file,label\n" + b"x" * 200_000 + b",red\n", r"t\.csv to be a table with commas: field larger"),
+    ]:
+        (tmp_path / "t.csv").write_bytes(content)
+        with pytest.raises(ValueError, match=match):
+            data.load(tmp_path / "t.csv")
+
+
+def test_labels_that_only_look_like_numbers_are_names(tmp_path):
+    folder(tmp_path / "images", number=4)
+    names = {"red": "\u00b2", "green": "--1", "blue": "10"}
+    rows = [(f"images/{colour}/{number}.png", name) for colour, name in names.items() for number in range(4)]
+    with open(tmp_path / "t.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("file", "label"), *rows])
+    assert data.load(tmp_path / "t.csv").class_names == sorted(names.values())
 
 
 # arrays

@@ -102,8 +102,16 @@ class TestClassifier:
             pass
 
         sequential(Unknown(4), kinds.GlobalAveragePooling2D(), kinds.Dense(3)).save(tmp_path / "own.keras")
-        with pytest.raises(ValueError, match="Keras cannot load .*own.keras: TypeError"):
+        with pytest.raises(ValueError, match="own.keras: it holds Unknown, which is neither Keras's nor"):
             bodies.documented_shape(str(tmp_path / "own.keras"))
+
+    def test_files_of_images_have_one_or_three_channels(self):
+        for shape in ((SIDE, None, 3), (SIDE, SIDE, 1), (None, None, 3)):
+            given = keras.Input(shape)
+            assert bodies.shape_of_files(keras.Model(given, kinds.Rescaling(1 / 255)(given))) == shape
+        four = keras.Input((SIDE, SIDE, 4))
+        with pytest.raises(ValueError, match="grey or colour images; .* takes 4 channels"):
+            bodies.shape_of_files(keras.Model(four, kinds.Rescaling(1 / 255)(four)))
 
 
 class TestPreprocessing:
