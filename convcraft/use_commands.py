@@ -114,13 +114,13 @@ def export_command(options: argparse.Namespace) -> None:
     net = sources.load_for_raw(source, options.preprocessing)
     images = None
     if pictures:
-        read, images = predict.reader(net, _checked_size(net)), []
+        read, found = predict.reader(net, _checked_size(net)), []
         for path in pictures:
             try:
-                images.append(read(path))
+                found.append(read(path))
             except (OSError, ValueError) as error:
                 raise ValueError(f"Expected --pictures that can be read; {path}: {error}") from None
-        images = np.stack(images).astype("float32")
+        images = np.stack(found).astype("float32")
     with stderr_filtered():  # TensorFlow's converters tell what they do
         done = exporting.export(net, target, options.format, images=images, tolerance=options.tolerance)
     share = done.difference / done.largest if done.largest else 0.0

@@ -163,12 +163,12 @@ print(sorted({"keras", "tensorflow", "jax", "torch", "numpy"} & set(sys.modules)
 
 
 BLOCKED = """
+import importlib.machinery
+whole = importlib.machinery.PathFinder.find_spec
+def find_spec(name, path=None, target=None):  # None, as of what is not installed: PyTorch asks, too
+    return None if name.split(".")[0] in ("tensorflow", "tf_keras") else whole(name, path, target)
+importlib.machinery.PathFinder.find_spec = find_spec
 import sys
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("tensorflow", "tf_keras"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Blocker())
 try:
     import tensorflow
 except ModuleNotFoundError:

@@ -9,32 +9,20 @@ from functools import lru_cache
 from typing import Any
 
 import keras
+import numpy as np
 
 from convcraft import catalog, zoo
-from convcraft.layers import ClassNames, Model
+from convcraft.layers import Model
 from convcraft.sources import Source
 from convcraft.sources import find as find_source
 from convcraft.sources import load as load_source
 from convcraft.zoo import shipped
-from convcraft.zoo.graphs import give_weights, is_model, nodes
-from convcraft.zoo.transfer import classifies
+from convcraft.zoo.graphs import give_weights, is_model
 
 from .. import rundir
+from . import classifiers
 from .preprocessing import INPUTS, behind, leaves, preprocesses, raw
 
-# layers that may follow a classifier without being one
-BEHIND = (
-    keras.layers.Activation,
-    keras.layers.Softmax,
-    keras.layers.ReLU,
-    keras.layers.Flatten,
-    keras.layers.Reshape,
-    keras.layers.Dropout,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.InputLayer,
-    ClassNames,
-)
-SHARES = ("softmax", "sigmoid", "log_softmax")
 TILES = 3  # a side; where in the image something is matters more to early features than to late ones
 SMALLEST = 64
 
@@ -49,6 +37,8 @@ class Body:
         head: name of the layer that was its classifier; None where it had none.
         levels: name of a layer to its map of features, (n, height, width, channels), finest first; one a resolution.
         said: what was found and done, in words.
+        answers: the classifier's kernel and bias on the vector; None where it had none, or a less simple one.
+        names: of the classes that they answer for; None where nothing says so.
     """
 
     model: Model
@@ -56,6 +46,8 @@ class Body:
     head: str | None
     levels: dict[str, Any]
     said: tuple[str, ...] = ()
+    answers: tuple[np.ndarray, np.ndarray] | None = None
+    names: tuple[str, ...] | None = None
 
     def layers(self) -> list[keras.layers.Layer]:
         """All layers, those within nested models too, in the order of the signal."""
@@ -98,8 +90,9 @@ def find(
     if given:  # the user's own stays as it is
         found = _copy(found, pretrained)
     found = zoo.without_auxiliary(found)
-    features, head = _before_classifier(found)
-    features = _without_dropout(features)
+    features, last = classifiers.find(found)
+    features = classifiers.without_dropout(features)
+    head = last and last.name
     if len(features.shape) == 4:
         features = keras.layers.GlobalAveragePooling2D(name=free("pool", found))(features)
     elif len(features.shape) != 2:
@@ -108,7 +101,9 @@ def find(
     none = f"it has no classifier to replace: its {features.shape[-1]} outputs are the features"
     said += [f"its classifier {head!r} and what follows it" if head else none]
     body, change = raw(body, preprocessing)
-    return Body(body, found.name, head, _levels(body), (*said, change))
+    known, names = classifiers.answers(last, features.shape[-1]), zoo.class_names(found)
+    named = tuple(names) if names and known and len(names) == known[0].shape[1] else None
+    return Body(body, found.name, head, _levels(body), (*said, change), known, named)
 
 
 def input_shape(model: Any) -> tuple[int | None, ...]:
@@ -173,15 +168,16 @@ def _copy(model: keras.Model, pretrained: bool) -> keras.Model:
 def documented_shape(source: str) -> tuple[int | None, int | None, int]:
     """(height, width, channels) that a model is made for, by its text; None where any will do."""
     named = _named(source)
-    return shape_of_files(load_source(named)) if named.file else zoo.info(named.model).input_shape
+    height, width, channels = shape_of_files(load_source(named)) if named.file else zoo.info(named.model).input_shape
+    return height, width, channels or 3
 
 
-def shape_of_files(model: keras.Model) -> tuple[int | None, ...]:
+def shape_of_files(model: keras.Model) -> tuple[int | None, int | None, int | None]:
     """As `input_shape`, for images that are to be read from files: grey or in colour."""
-    *size, channels = input_shape(model)
+    height, width, channels = input_shape(model)
     if channels not in (None, 1, 3):
         raise ValueError(f"Expected a model of grey or colour images; {model.name} takes {channels} channels.")
-    return (*size, channels)
+    return height, width, channels
 
 
 def fixed_size(source: str) -> bool:
@@ -205,56 +201,6 @@ def _named(source: str | os.PathLike[str]) -> Source:
     if re.fullmatch(r"\w+", text) and not os.path.exists(text):
         return Source(text, model=catalog.require(text, ["model"]))
     return find_source(text)
-
-
-def _before_classifier(model: keras.Model) -> tuple[Any, str | None]:
-    """What the classifier of a model is given, and its name; the output and None where it has none.
-
-    Raises:
-        ValueError: for shares of classes that no known layer makes.
-    """
-    calls = nodes(model)
-    for node in calls:
-        if classifies(node.operation.name):
-            return node.input_tensors[0], node.operation.name
-    shares = bent = False  # whether what follows makes probabilities; whether it cuts off what is negative
-    for node in reversed(calls):
-        layer = node.operation
-        kind = activation(layer)
-        shares, bent = shares or kind in SHARES, bent or kind not in (*SHARES, "linear")
-        if is_model(layer):  # a whole network behind preprocessing, perhaps
-            features, head = _before_classifier(layer)
-            if head:
-                inner = keras.Model(layer.inputs, features, name=layer.name)
-                return inner(*node.arguments.args, **node.arguments.kwargs), head
-            break
-        if isinstance(layer, keras.layers.Dense) and (shares or not bent):
-            return node.input_tensors[0], layer.name
-        # on maps of one pixel, as the MobileNets of Keras have it; or, as in SqueezeNet, on larger ones
-        on_one = isinstance(layer, keras.layers.Conv2D) and tuple(node.input_tensors[0].shape[1:3]) == (1, 1)
-        if on_one and not bent or isinstance(layer, keras.layers.Conv2D) and shares:
-            return node.input_tensors[0], layer.name
-        if not isinstance(layer, BEHIND):
-            break
-    if shares:
-        raise ValueError(
-            f"{model.name} ends in shares of classes, and the layer that makes them is none that is known: pass "
-            "keras.Model(model.input, the features before it)."
-        )
-    return model.outputs[0], None
-
-
-def _without_dropout(features: Any) -> Any:
-    """Without the dropout of an earlier fine-tuning, for there will be another."""
-    layer, node, _ = features._keras_history
-    return layer._inbound_nodes[node].input_tensors[0] if layer.name == "fine_tuned_dropout" else features
-
-
-def activation(layer: Any) -> str:
-    """The name of a layer's activation, "linear" where it has none."""
-    kind = getattr(getattr(layer, "activation", None), "__name__", None)
-    # layers that are one, and those of keras.ops, which stand in the graph under their names
-    return kind or {"ReLU": "relu", "Softmax": "softmax", "Sigmoid": "sigmoid"}.get(type(layer).__name__, "linear")
 
 
 def _levels(body: Model) -> dict[str, Any]:

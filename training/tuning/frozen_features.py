@@ -1,5 +1,6 @@
 """What a frozen network sees in each image, computed once, and linear classifiers on it, fitted by scikit-learn."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from .bodies import TILES, Body, free
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)  # C: the smaller, the stronger the regularization
 MARGIN_STRENGTHS = (0.0001, 0.001, 0.01)  # of support vector machines, whose loss is of another scale
+# how much more than a feature the pretrained classifier's answers may weigh; 0 is not at all
+PULLS = (0.0, 100.0)
 FOLDS = 4
 SEARCHED = 3000  # images on which strengths are compared; more would take minutes and change nothing
 VALUES, LEAST = (
@@ -40,6 +43,7 @@ class Linear:
         accuracy: mean over the folds of a cross-validation of the training images; NaN where a class has one image.
         right: for each training image of the cross-validation, whether it was recognized when held out.
         strength: scikit-learn's C, chosen by that.
+        outputs: of the pretrained classifier, those that it leans on; none where that did not help.
     """
 
     kernel: np.ndarray
@@ -47,6 +51,7 @@ class Linear:
     accuracy: float
     right: np.ndarray
     strength: float
+    outputs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,16 +62,18 @@ class Features:
         vectors: by what they are of: "" for what the classifier sees, else a layer's name. float32 (n, features).
         mirrored: the same of the mirrored images; empty where mirroring changes what an image means.
         labels: int32 (n,).
+        answers: the pretrained classifier's kernel and bias on what it sees; None where there was none.
     """
 
     vectors: dict[str, np.ndarray]
     mirrored: dict[str, np.ndarray]
     labels: np.ndarray
+    answers: tuple[np.ndarray, np.ndarray] | None = None
 
     def subset(self, rows: np.ndarray) -> "Features":
         """The features of some of the images."""
         vectors, mirrored = ({k: v[rows] for k, v in each.items()} for each in (self.vectors, self.mirrored))
-        return Features(vectors, mirrored, self.labels[rows])
+        return Features(vectors, mirrored, self.labels[rows], self.answers)
 
 
 def compute(body: Body, data: Data, *, split: str = "train", mirror: bool = True, levels: bool = False) -> Features:
@@ -94,11 +101,16 @@ def compute(body: Body, data: Data, *, split: str = "train", mirror: bool = True
     joined = [
         {key: np.concatenate([part[key] for part in each]) for key in outputs} for each in (parts, mirrors) if each
     ]
-    return Features(joined[0], joined[1] if mirror else {}, np.concatenate(labels).astype("int32"))
+    labelled = np.concatenate(labels).astype("int32")
+    return Features(joined[0], joined[1] if mirror else {}, labelled, body.answers)
 
 
 def logistic(features: Features, key: str = "", *, balanced: bool = False, seed: int = 0) -> Linear:
     """Logistic regression, its strength chosen by cross-validation.
+
+    Where the pretrained classifier already has outputs for such things, as ImageNet's have ants and bees, it is begun
+    from: the regression may lean on one output for each class, whichever answers for that class most of all, if
+    cross-validation finds that it helps. They are found by what they say of the images; names play no part.
 
     Args:
         features: of the training images.
@@ -111,7 +123,8 @@ def logistic(features: Features, key: str = "", *, balanced: bool = False, seed:
     def make(strength):
         return LogisticRegression(C=strength, max_iter=300, class_weight="balanced" if balanced else None)
 
-    return _fitted(features, key, make, STRENGTHS, balanced, seed)
+    pulls = PULLS if features.answers is not None and not key else PULLS[:1]
+    return _fitted(features, key, make, STRENGTHS, balanced, seed, pulls)
 
 
 def support_vectors(
@@ -144,7 +157,15 @@ def searched(features: Features, key: str, seed: int = 0) -> Features:
     return features.subset(chosen)
 
 
-def _fitted(features: Features, key: str, make: Any, strengths: tuple[float, ...], balanced: bool, seed: int) -> Linear:
+def _fitted(
+    features: Features,
+    key: str,
+    make: Any,
+    strengths: tuple[float, ...],
+    balanced: bool,
+    seed: int,
+    pulls: tuple[float, ...] = PULLS[:1],
+) -> Linear:
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -156,40 +177,94 @@ def _fitted(features: Features, key: str, make: Any, strengths: tuple[float, ...
     best: tuple[Any, ...] | None = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a solution that is nearly there serves as well
-        for strength in strengths if folds > 1 else (0.01,):
+        splits: list[tuple[np.ndarray, np.ndarray]] = []
+        if folds > 1:
+            splits = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels))
+        shares = _shares(some) if any(pulls) else None
+        for pull, strength in itertools.product(pulls, strengths) if folds > 1 else [(0.0, 0.01)]:
             logits = np.zeros((len(rows), classes))
-            splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels) if folds > 1 else []
             for train, held in splits:
-                kernel, bias = _solve(some, key, train, make(strength), classes)
+                outputs = answering(shares[train], labels[train]) if pull and shares is not None else ()
+                kernel, bias = _solve(some, key, train, make(strength), classes, pull, outputs)
                 logits[held] = some.vectors[key][held] @ kernel + bias
             right = logits.argmax(axis=1) == labels
             # by the loss, of which a few hundred images tell more than of the share that is right
             softening, loss = _softened(logits, labels)
             if best is None or loss < best[0]:
-                best = loss, strength, right, softening
+                best = loss, strength, right, softening, pull
         assert best is not None
-        _, strength, right, softening = best
+        _, strength, right, softening, pull = best
+        outputs = answering(shares, labels) if pull and shares is not None else ()
         score = share_right(right, labels, balanced) if folds > 1 else float("nan")
-        kernel, bias = _solve(features, key, np.arange(len(features.labels)), make(strength), classes)
-    return Linear(
-        (softening * kernel).astype("float32"), (softening * bias).astype("float32"), float(score), right, strength
-    )
+        everything = np.arange(len(features.labels))
+        kernel, bias = _solve(features, key, everything, make(strength), classes, pull, outputs)
+    kernel, bias = ((softening * each).astype("float32") for each in (kernel, bias))
+    return Linear(kernel, bias, float(score), right, strength, outputs)
 
 
-def _solve(features: Features, key: str, rows: np.ndarray, model: Any, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias on plain features, of a classifier fitted to standardized ones."""
+def _shares(features: Features) -> np.ndarray:
+    """What the pretrained classifier says of each image, mirrored or not: shares of its classes."""
+    assert features.answers is not None
+    from scipy.special import softmax  # type: ignore[import-untyped]
+
+    kernel, bias = features.answers
+    shares = [softmax(each[""] @ kernel + bias, axis=1) for each in (features.vectors, features.mirrored) if each]
+    return np.mean(shares, axis=0)
+
+
+def answering(shares: np.ndarray, labels: np.ndarray) -> tuple[int, ...]:
+    """For each class the output that answers for its images more than for others', without repetitions.
+
+    Args:
+        shares: (n, outputs), probabilities.
+        labels: (n,), of the classes.
+
+    Example:
+        >>> answering(np.array([[0.7, 0.1, 0.2], [0.2, 0.6, 0.2], [0.6, 0.2, 0.2]]), np.array([1, 0, 1]))
+        (1, 0)
+    """
+    chosen = []
+    for label in np.unique(labels):
+        those = labels == label
+        others = shares[~those].mean(axis=0) if not those.all() else 0.0
+        chosen.append(int((shares[those].mean(axis=0) - others).argmax()))
+    return tuple(dict.fromkeys(chosen))
+
+
+def _solve(
+    features: Features,
+    key: str,
+    rows: np.ndarray,
+    model: Any,
+    classes: int,
+    pull: float = 0.0,
+    outputs: tuple[int, ...] = (),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias on plain features, of a classifier fitted to standardized ones, and to answers of these
+    outputs `pull` times as large."""
     x, y = features.vectors[key][rows], features.labels[rows]
     if key in features.mirrored:
         x, y = np.concatenate([x, features.mirrored[key][rows]]), np.concatenate([y, y])
     mean, scale = x.mean(axis=0), x.std(axis=0)
     scale = np.where(scale > 1e-6, scale, np.inf)  # what never changes tells nothing
+    standard = (x - mean) / scale
+    if outputs:  # to be regularized less, they are made larger
+        assert features.answers is not None
+        answers = features.answers[0][:, list(outputs)]
+        spread = (x @ answers).std(axis=0)
+        answers = answers * (pull / np.where(spread > 1e-6, spread, np.inf))
+        standard = np.concatenate([standard, (x - mean) @ answers], axis=1)
     with threads(x.size):
-        model.fit((x - mean) / scale, y)
+        model.fit(standard, y)
     kernel, bias = model.coef_.T.astype("float64"), model.intercept_.astype("float64")
     if kernel.shape[1] == 1:  # of two classes scikit-learn has the difference
         kernel, bias = np.concatenate([-kernel / 2, kernel / 2], axis=1), np.array([-bias[0] / 2, bias[0] / 2])
+    plain, leaning = np.split(kernel, [len(scale)])
+    kernel = plain / scale[:, None]
+    if outputs:  # what leans on an answer leans on the features that it is made of
+        kernel = kernel + answers @ leaning
     full, offsets = np.zeros((len(kernel), classes)), np.full(classes, -30.0)  # a class without images here
-    full[:, model.classes_], offsets[model.classes_] = kernel / scale[:, None], bias - (mean / scale) @ kernel
+    full[:, model.classes_], offsets[model.classes_] = kernel, bias - mean @ kernel
     return full, offsets
 
 

@@ -172,6 +172,11 @@ class Task:
             said["begins"] = f"with a head solved on the training images {mirrored}"
             if np.isfinite(linear.accuracy):
                 said["begins"] += f", {100 * linear.accuracy:.1f} % of them right when held out"
+            if linear.outputs:
+                names = self.body.names
+                known = ", ".join(names[output] if names else str(output) for output in linear.outputs[:6])
+                more = ", …" if len(linear.outputs) > 6 else ""
+                said["leans on"] = f"what the pretrained classifier says of its classes {known}{more}"
         if trained:
             said["optimizer"] = f"{config.optimizer}, {config.schedule} schedule, weight decay {config.weight_decay:g}"
             modern = config.preset == "modern"  # of which rates by group leave out the cosine and averaged weights
