@@ -56,11 +56,15 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: lint types wheel
 	@$(PYTEST) "$(CURDIR)/tests" $(PARALLEL) --durations=25 $(ARGS)
 
-# every marker that this machine can run; a test that it cannot run is skipped, and says why
+# every marker that this machine can run; a test that it cannot run is skipped, and says why. In parts: TensorFlow keeps
+# some 10 MB of each model that it has trained, and thousands of tests in one process ask for more than 20 GB. A part
+# without tests, for ARGS may choose some, ends with 5
 test-all: lint types wheel torch
 	@test -z "$(ORACLE_PYTHON)" || $(MAKE) --no-print-directory .venv-oracle/ready \
 		|| echo "tensorflow-addons cannot be installed here: its tests are skipped."
-	@$(PYTEST) "$(CURDIR)/tests" -m "" $(PARALLEL) $(ARGS)
+	@failed=; for part in 1 2 3 4 5 6; do \
+		($(PYTEST) "$(CURDIR)/tests" -m "" --part $$part/6 $(PARALLEL) $(ARGS)) || [ $$? = 5 ] || failed="$$failed $$part"; \
+	done; test -z "$$failed" || { echo "Failed: of six parts$$failed." >&2; exit 1; }
 
 torch: venv
 	@$(PY) -c 'import torch' 2>/dev/null || $(PIP) $(TORCH) \

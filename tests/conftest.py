@@ -68,8 +68,16 @@ def seeded():
 LONG = ("test_backends.py", "test_packaging.py", "test_resume.py", "test_distribute.py", "test_branches.py")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--part", default="1/1", help="K/N: every Nth test, from the Kth on")
+
+
+@pytest.hookimpl(trylast=True)  # after -m and -k have chosen
+def pytest_collection_modifyitems(config, items):
     """The longest files come first; what a machine cannot run is skipped, saying why."""
+    part, parts = map(int, config.getoption("--part").split("/"))
+    config.hook.pytest_deselected(items=[item for n, item in enumerate(items, 1) if n % parts != part % parts])
+    items[:] = items[part - 1 :: parts]
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
     for item in items:
         if item.get_closest_marker("gpu") and not _gpu():
