@@ -11,6 +11,7 @@ from convcraft.layers import Model
 from ..data import Data
 from ..restoring import same_draws
 from ..tuning import bodies, frozen_features
+from ..tuning.linear import logistic
 from . import ensemble, fusion
 
 
@@ -72,7 +73,7 @@ def fuse_features(
     fusion.finite(features.vectors[""], "features of the sources")
     if len(set(features.labels.tolist())) < len(data.class_names):
         raise ValueError(f"Expected {split} images of all {len(data.class_names)} classes, to learn from.")
-    return fusion.headed(images, [both], frozen_features.logistic(features, seed=data.seed), data.class_names, name)
+    return fusion.headed(images, [both], logistic(features, seed=data.seed), data.class_names, name)
 
 
 def _shape_for(source: Any, shape: tuple[int, int, int]) -> tuple[int, ...]:

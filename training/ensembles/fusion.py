@@ -12,7 +12,8 @@ from .. import distribute, requirements
 from ..data import Data, Feed
 from ..requirements import loaded
 from ..restoring import same_draws
-from ..tuning import frozen_features
+from ..tuning.frozen_features import Features
+from ..tuning.linear import Linear, logistic
 from . import ensemble
 
 FLOOR = 1e-4  # a probability below says no more to the second level than this
@@ -90,7 +91,7 @@ def stack(members: Sequence[keras.Model], data: Data, *, name: str = "stack") ->
         names = ", ".join(data.class_names[number] for number in missing[:10])
         raise ValueError(f"Expected validation images of every class, to learn from; there are none of {names}.")
     seen = np.concatenate(list(np.log(np.maximum(shares, FLOOR))), axis=1).astype("float32")
-    linear = frozen_features.logistic(frozen_features.Features({"": seen}, {}, labels), seed=data.seed)
+    linear = logistic(Features({"": seen}, {}, labels), seed=data.seed)
     images = keras.Input(ensemble.image_shape(members), name="images")
     parts = [ensemble.probabilities(member, images, f"member{n}") for n, member in enumerate(members, 1)]
     logarithms = [keras.ops.log(keras.ops.maximum(part, FLOOR)) for part in parts]
@@ -193,7 +194,7 @@ def _batches(data: Data, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield images, labels
 
 
-def headed(images: Any, seen: list[Any], linear: frozen_features.Linear, names: Any, name: str) -> Model:
+def headed(images: Any, seen: list[Any], linear: Linear, names: Any, name: str) -> Model:
     """A model whose last layer is a linear classifier that was fitted elsewhere."""
     x = seen[0] if len(seen) == 1 else keras.layers.Concatenate(dtype="float32")(seen)
     head = keras.layers.Dense(len(linear.bias), dtype="float32", name="head")

@@ -63,7 +63,7 @@ def out_of_sample(features: np.ndarray, labels: np.ndarray, folds: int = 5, seed
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from ..tuning.frozen_features import threads
+    from ..tuning.linear import threads
 
     def predicted(rows, strength):
         least = int(np.bincount(labels[rows]).min())

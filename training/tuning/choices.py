@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .frozen_features import Linear
+from .linear import Linear
 
 
 @dataclass

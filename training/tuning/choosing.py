@@ -10,7 +10,8 @@ from ..data import Data, Feed
 from ..report.statistics import wilson
 from ..restoring import unchanged
 from .choices import Choice, Trial
-from .frozen_features import Features, Linear, compute, held_out, logistic, share_right, support_vectors
+from .frozen_features import Features, compute
+from .linear import Linear, held_out, logistic, share_right, support_vectors
 from .policies import prepare, with_head
 from .task import Task
 

@@ -11,7 +11,8 @@ from convcraft.zoo.graphs import weighs
 
 from ..report.format import duration, plural
 from .bodies import Body
-from .frozen_features import Linear, tiled
+from .frozen_features import tiled
+from .linear import Linear
 
 POLICIES = ("auto", "linear", "top", "deep", "svm", "scratch")
 # what a policy does; the table of size and similarity (cs231n; Yosinski et al. 2014, arXiv 1411.1792)

@@ -15,7 +15,8 @@ from ..restoring import unchanged
 from . import bodies
 from .bodies import Body
 from .choices import Choice
-from .frozen_features import Features, Linear, compute, logistic, searched, support_vectors
+from .frozen_features import Features, compute
+from .linear import Linear, logistic, searched, support_vectors
 from .options import FineTuning, augmentation
 from .policies import Plan, frozen_normalization, grouped, prepare, with_head
 

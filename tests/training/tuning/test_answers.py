@@ -11,6 +11,7 @@ from harness import draw
 from convcraft import training, zoo
 from convcraft.layers import ClassNames
 from convcraft.training.tuning import bodies, frozen_features
+from convcraft.training.tuning import linear as linear_heads
 
 SIDE = 32
 X = draw((4, SIDE, SIDE, 3), low=0, high=255)
@@ -82,7 +83,7 @@ class TestLeaning:
         del truth
         right = {}
         for name, knows in (("with", answers), ("without", None)):
-            linear = frozen_features.logistic(frozen_features.Features({"": vectors}, {}, labels, knows))
+            linear = linear_heads.logistic(frozen_features.Features({"": vectors}, {}, labels, knows))
             right[name] = ((fresh @ linear.kernel + linear.bias).argmax(axis=1) == fresh_labels).mean()
             assert linear.outputs == ((7, 3) if knows else ())
         print(right)
@@ -93,7 +94,7 @@ class TestLeaning:
         vectors, _, answers = known(60)
         labels = (vectors[:, :4].sum(axis=1) + 0.1 * rng.normal(size=60) > 0).astype("int32")
         plain, leaning = (
-            frozen_features.logistic(frozen_features.Features({"": vectors}, {}, labels, knows))
+            linear_heads.logistic(frozen_features.Features({"": vectors}, {}, labels, knows))
             for knows in (None, answers)
         )
         assert leaning.outputs == ()
@@ -109,7 +110,7 @@ class TestLeaning:
         labels = (vectors @ answers[0][:, list(outputs)]).argmax(axis=1).astype("int32")
         features = frozen_features.Features({"": vectors}, {"": vectors[::-1]}, labels, answers)
         made = LogisticRegression(C=0.01, max_iter=2000)
-        kernel, bias = frozen_features._solve(features, "", np.arange(80), made, classes, 10.0, outputs)
+        kernel, bias = linear_heads._solve(features, "", np.arange(80), made, classes, 10.0, outputs)
         both = np.concatenate([vectors, vectors[::-1]])
         columns = [both, both @ answers[0][:, list(outputs)]]
         standard = np.concatenate(
@@ -123,8 +124,8 @@ class TestLeaning:
 
     def test_more_than_two_classes_and_one_that_nothing_answers_for(self):
         shares = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]])
-        assert frozen_features.answering(shares, np.array([0, 0, 1, 2])) == (0, 1), "the third shares an output"
-        assert frozen_features.answering(shares, np.zeros(4, "int32")) == (0,)
+        assert linear_heads.answering(shares, np.array([0, 0, 1, 2])) == (0, 1), "the third shares an output"
+        assert linear_heads.answering(shares, np.zeros(4, "int32")) == (0,)
 
 
 def test_imagenets_ants_and_bees(shared, unpacked):

@@ -8,6 +8,7 @@ from harness import draw
 from convcraft import training
 from convcraft.training.ensembles import snapshots
 from convcraft.training.tuning import bodies, frozen_features, policies
+from convcraft.training.tuning import linear as linear_heads
 
 SIDE = 32
 X = draw((4, SIDE, SIDE, 3), low=0, high=255)
@@ -209,7 +210,7 @@ class TestBlocks:
         assert found == [0, count - 1, 1]
 
 
-@pytest.mark.parametrize("fit", [frozen_features.logistic, frozen_features.support_vectors])
+@pytest.mark.parametrize("fit", [linear_heads.logistic, linear_heads.support_vectors])
 def test_strengths_of_many_images_are_compared_on_some(fit, monkeypatch):
     """The classifier itself is fitted to all: the same as with the strength that was found, and all classes stay."""
     rng = np.random.default_rng(0)
@@ -218,14 +219,14 @@ def test_strengths_of_many_images_are_compared_on_some(fit, monkeypatch):
     )
     vectors = rng.normal(size=(300, 20)).astype("float32") + labels[:, None]
     features = frozen_features.Features({"": vectors, "early": vectors}, {}, labels)
-    monkeypatch.setattr(frozen_features, "LEAST", 60)
-    monkeypatch.setattr(frozen_features, "VALUES", 1200)
-    assert frozen_features.searched(features, "") is features
-    some = frozen_features.searched(features, "early")
+    monkeypatch.setattr(linear_heads, "LEAST", 60)
+    monkeypatch.setattr(linear_heads, "VALUES", 1200)
+    assert linear_heads.searched(features, "") is features
+    some = linear_heads.searched(features, "early")
     assert 57 <= len(some.labels) <= 63 and set(some.labels) == set(labels)
     found = fit(features, "early")
     assert len(found.right) == len(some.labels) and found.right.mean() > 0.8
     assert ((vectors @ found.kernel + found.bias).argmax(axis=1) == labels).mean() > 0.9
-    if fit is frozen_features.support_vectors:
+    if fit is linear_heads.support_vectors:
         again = fit(features, "early", strength=found.strength)
         np.testing.assert_allclose(again.kernel, found.kernel, rtol=1e-4)

@@ -12,6 +12,7 @@ from harness import draw
 from convcraft import layers, training, zoo
 from convcraft.training import balancing
 from convcraft.training.tuning import bodies, frozen_features, policies
+from convcraft.training.tuning import linear as linear_heads
 from convcraft.training.tuning import tune as tuned
 from convcraft.training.tuning.choices import Choice
 from convcraft.training.tuning.options import FineTuning
@@ -177,7 +178,7 @@ class TestHead:
         images = data((14,) * classes)
         body = bodies.find(pretrained(), images.image_shape)
         features = frozen_features.compute(body, images)
-        linear = frozen_features.logistic(features)
+        linear = linear_heads.logistic(features)
         x, y = images.arrays("train")
         seen = [body.model.predict(each, verbose=0) for each in (x, x[:, :, ::-1])]
         np.testing.assert_allclose(features.vectors[""], seen[0], atol=1e-5)
@@ -195,7 +196,7 @@ class TestHead:
         rng = np.random.default_rng(0)
         vectors = {"": rng.normal(size=(60, 200)).astype("float32")}
         features = frozen_features.Features(vectors, {}, np.arange(60, dtype="int32") % 2)
-        linear = frozen_features.logistic(features)
+        linear = linear_heads.logistic(features)
         fitted = ((vectors[""] @ linear.kernel + linear.bias).argmax(axis=1) == features.labels).mean()
         assert fitted > 0.9 and linear.accuracy < 0.75
 
