@@ -2,6 +2,7 @@
 
     python benchmarks/fine_tuning.py --weights squeezenet1_1:imagenet [--sets …] [--policies auto scratch] [--seeds 5]
         [--missing]
+    python benchmarks/fine_tuning.py --weights … --policies linear "linear --no-lean"
     python benchmarks/fine_tuning.py --draw
 
 Reads the sets from $CONVCRAFT_DATA: hymenoptera (its own split), sign_digits (20 training images a class, the rest to
@@ -65,7 +66,8 @@ def measure(name: str, weights: str, policy: str, seed: int, target: pathlib.Pat
     size = training.suggest_size(weights, str(home))
     data = training.data.load(source, size=size, validation=0, seed=seed, channels=3)
     print(f"\n{name}, {weights}, {policy}, seed {seed}", flush=True)
-    tuned = training.fine_tune(weights, data, policy=policy, seed=seed)
+    kind, *flags = policy.split()
+    tuned = training.fine_tune(weights, data, policy=kind, seed=seed, lean="--no-lean" not in flags)
     seconds = time.monotonic() - began
     return {
         "set": name,

@@ -51,6 +51,8 @@ class FineTuning(common.Common):
     augment: str = "geometric"
     # whether a mirrored image means the same; --no-mirror for text, signs, left and right hands
     mirror: bool = True
+    # whether the new classifier may begin with what the old one says of these images, where that helps
+    lean: bool = True
     # crossentropy; bootstrapped or bootstrapped_hard where some labels are wrong
     loss: str = "crossentropy"
     # none; oversample: small classes more often; crops: the same, by crops of their images; undersample: large ones

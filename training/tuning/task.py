@@ -48,6 +48,8 @@ class Task:
         self.body = bodies.find(
             source, images.image_shape, preprocessing=config.preprocessing or None, pretrained=pretrained
         )
+        if not config.lean:
+            self.body = dataclasses.replace(self.body, answers=None)
         self.balanced = config.balance != "none"
         self.replicas = distribute.replicas(distribute.strategy_of(self.body.model))
 

@@ -137,3 +137,5 @@ def test_imagenets_ants_and_bees(shared, unpacked):
     assert "leans on      what the pretrained classifier says of its classes 310, 309" in str(tuned.plan)
     assert tuned.metrics["accuracy"] > 0.89, "0.908 when it was written; 0.863 without"
     assert zoo.class_names(tuned.model) == ["ants", "bees"]
+    without = training.fine_tune(f"squeezenet1_1:{weights}", images, policy="linear", lean=False, verbose=False)
+    assert "leans on" not in str(without.plan) and without.metrics["accuracy"] < tuned.metrics["accuracy"]
