@@ -143,7 +143,8 @@ def tuned() -> Iterator[dict]:
 
     groups = defaultdict(list)
     for row in read("fine_tuning"):
-        groups[row["set"], row["weights"], row["policy"]].append(row)
+        if " " not in row["policy"]:  # with a flag it is an experiment
+            groups[row["set"], row["weights"], row["policy"]].append(row)
     for (name, weights, policy), found in sorted(groups.items()):
         values, first = [float(row["accuracy"]) for row in found], found[0]
         mean, n, classes = sum(values) / len(values), int(first["test"]), SETS[name][2]
