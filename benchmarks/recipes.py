@@ -191,14 +191,18 @@ def draw() -> None:
     names = list(dict.fromkeys(row["data"] for row in rows))
     figure, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 3.6), squeeze=False)
     for axis, name in zip(axes.flat, names, strict=True):
-        for row in (row for row in rows if row["data"] == name):
+        those = [row for row in rows if row["data"] == name]
+        costs = sorted(int(row["multiply_adds"]) for row in those)
+        for row in those:
+            late = int(row["multiply_adds"]) > (costs[0] * costs[-1] ** 3) ** 0.25 > costs[0]  # in the last quarter
             cost, share = int(row["multiply_adds"]) / 1e6, 100 * float(row["accuracy"])
             spread = [[share - 100 * float(row["low"])], [100 * float(row["high"]) - share]]
             axis.errorbar(cost, share, yerr=spread, fmt="o", color="#1f5a9e", capsize=2, markersize=4)
             axis.annotate(
                 label(row, rows),
                 (cost, share),
-                (5, -2.5),  # beside the interval
+                (-5 if late else 5, -2.5),  # beside the interval, and within the panel
+                ha="right" if late else "left",
                 textcoords="offset points",
                 fontsize=7,
                 path_effects=[withStroke(linewidth=2.5, foreground="white")],  # readable across another's interval
