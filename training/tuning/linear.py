@@ -125,11 +125,13 @@ def _fitted(
         splits: list[tuple[np.ndarray, np.ndarray]] = []
         if folds > 1:
             splits = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels))
-        shares = _shares(some) if any(pull for _, pull in tries) else None
-        for strength, pull in tries if folds > 1 else [(0.01, 0.0)]:
+        tries = tries if folds > 1 else [(0.01, 0.0)]
+        leans = any(pull for _, pull in tries)
+        shares: Any = _shares(some) if leans else None
+        chosen = [answering(shares[train], labels[train]) if leans else () for train, _ in splits]
+        for strength, pull in tries:
             logits = np.zeros((len(rows), classes))
-            for train, held in splits:
-                outputs = answering(shares[train], labels[train]) if pull and shares is not None else ()
+            for (train, held), outputs in zip(splits, chosen, strict=True):
                 kernel, bias = _solve(some, key, train, make(strength), classes, pull, outputs)
                 logits[held] = some.vectors[key][held] @ kernel + bias
             right = logits.argmax(axis=1) == labels
@@ -139,7 +141,7 @@ def _fitted(
                 best = loss, strength, right, softening, pull
         assert best is not None
         _, strength, right, softening, pull = best
-        outputs = answering(shares, labels) if pull and shares is not None else ()
+        outputs = answering(shares, labels) if pull else ()
         score = share_right(right, labels, balanced) if folds > 1 else float("nan")
         everything = np.arange(len(features.labels))
         kernel, bias = _solve(features, key, everything, make(strength), classes, pull, outputs)
@@ -185,15 +187,15 @@ def _solve(
     pull: float = 0.0,
     outputs: tuple[int, ...] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias on plain features, of a classifier fitted to standardized ones, and to answers of these
-    outputs `pull` times as large."""
+    """Kernel and bias on plain features, of a classifier fitted to standardized ones; where there is a pull, also to
+    the answers of these outputs, so many times as large."""
     x, y = features.vectors[key][rows], features.labels[rows]
     if key in features.mirrored:
         x, y = np.concatenate([x, features.mirrored[key][rows]]), np.concatenate([y, y])
     mean, scale = x.mean(axis=0), x.std(axis=0)
     scale = np.where(scale > 1e-6, scale, np.inf)  # what never changes tells nothing
     standard = (x - mean) / scale
-    if outputs:  # to be regularized less, they are made larger
+    if pull:  # to be regularized less, they are made larger
         assert features.answers is not None
         answers = features.answers[0][:, list(outputs)]
         spread = (x @ answers).std(axis=0)
@@ -206,7 +208,7 @@ def _solve(
         kernel, bias = np.concatenate([-kernel / 2, kernel / 2], axis=1), np.array([-bias[0] / 2, bias[0] / 2])
     plain, leaning = np.split(kernel, [len(scale)])
     kernel = plain / scale[:, None]
-    if outputs:  # what leans on an answer leans on the features that it is made of
+    if pull:  # what leans on an answer leans on the features that it is made of
         kernel = kernel + answers @ leaning
     full, offsets = np.zeros((len(kernel), classes)), np.full(classes, -30.0)  # a class without images here
     full[:, model.classes_], offsets[model.classes_] = kernel, bias - mean @ kernel
